@@ -1,0 +1,188 @@
+"""vecmigrate.toml: where the store is, which model made its vectors, where the query log is, and when to say no.
+
+Found by `--config`, else `VECMIGRATE_CONFIG`, else ./vecmigrate.toml and upward to the root of the working copy.
+A secret is never in the file: it names the environment variable that holds the DSN (`dsn_env = "DATABASE_URL"`).
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from vecmigrate.errors import UsageError
+
+FILE_NAME = "vecmigrate.toml"
+ENVIRONMENT_VARIABLE = "VECMIGRATE_CONFIG"
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StoreSection(BaseModel):
+    """`[store]`: the adapter, the collection's name, and whatever the adapter itself asks for."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    adapter: str
+    collection: str = Field(default="docs", pattern=r"^[a-z][a-z0-9_]{0,39}$")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The adapter's own settings: every key but `adapter` and `collection`."""
+        return dict(self.model_extra or {})
+
+
+class ControlSection(Section):
+    """`[control]`: the model that made the vectors that serve now: a directory or a hub name, or a name in `models list`."""
+
+    model: str
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+
+
+class LogSection(Section):
+    """`[log]`: one of `path` (JSONL, CSV or Parquet), `table` or `sql`; `columns` maps our names to the log's own."""
+
+    path: Path | None = None
+    table: str | None = None
+    sql: str | None = None
+    columns: dict[str, str] = {}
+    resolve_by: Literal["auto", "id", "metadata", "text"] = "auto"
+    metadata_key: str | None = None
+    min_rating: float = 1.0
+
+    @field_validator("columns")
+    @classmethod
+    def _known(cls, columns: dict[str, str]) -> dict[str, str]:
+        unknown = sorted(set(columns) - set(LOG_COLUMNS))
+        if unknown:
+            raise ValueError(f"unknown name {unknown[0]!r}; known: {', '.join(LOG_COLUMNS)}")
+        return columns
+
+
+LOG_COLUMNS = (
+    "query_id",
+    "user_query",
+    "timestamp",
+    "session_id",
+    "user_id",
+    "query_response_hit_ids",
+    "clicked_ids",
+    "cited_ids",
+    "ratings",
+)
+"""The fields of a flattened search-log row, named as in User Behavior Insights where that has a name.
+
+`ratings` maps a reference to a number; the `_ids` fields are lists (or text: a JSON array, or comma-separated).
+"""
+
+
+class DatasetSection(Section):
+    """`[dataset]`: how queries are split and hard negatives mined."""
+
+    test_fraction: Fraction = 0.2
+    dev_fraction: Fraction = 0.1
+    split_by: Literal["auto", "time", "group"] = "auto"
+    negatives_per_pair: int = Field(default=1, ge=0, le=16)
+    negative_max_relative_score: Fraction = 0.95
+    seed: int = 0
+
+
+class TrainingSection(Section):
+    """`[training]`: the settings of `vecmigrate train`."""
+
+    base: str | None = None
+    epochs: int = Field(default=2, ge=1)
+    batch_size: int = Field(default=32, ge=2)
+    learning_rate: float = Field(default=5e-5, gt=0)
+    max_tokens: int | None = Field(default=None, ge=8)
+    warmup_fraction: Fraction = 0.1
+    evaluations_per_epoch: int = Field(default=4, ge=1)
+    patience: int = Field(default=3, ge=1)
+    seed: int = 0
+
+
+class EncodingSection(Section):
+    """`[encoding]`: how texts become vectors. `precision` is part of the model version."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    tokens_per_batch: int = Field(default=4096, ge=128)
+    threads: int | None = Field(default=None, ge=1)
+
+
+class GateSection(Section):
+    """`[gate]`: what a candidate must show before a cutover. Differences are candidate minus control."""
+
+    measure: str = "nDCG@10"
+    min_difference: float = 0.0
+    confidence: Fraction = 0.95
+    min_queries: int = Field(default=50, ge=1)
+    max_worse_fraction: Fraction = 0.4
+    slice_margin: float = 0.05
+    slice_min_queries: int = Field(default=30, ge=1)
+    max_latency_ratio: float | None = Field(default=2.0, gt=0)
+    min_ann_recall: Fraction = 0.9
+
+
+class Config(Section):
+    """The whole file. `root` is its folder: relative paths in it start there."""
+
+    store: StoreSection
+    control: ControlSection
+    log: LogSection = LogSection()
+    dataset: DatasetSection = DatasetSection()
+    training: TrainingSection = TrainingSection()
+    encoding: EncodingSection = EncodingSection()
+    gate: GateSection = GateSection()
+    workspace: Path = Path(".vecmigrate")
+    root: Path = Field(default=Path(), exclude=True)
+
+    @property
+    def workspace_path(self) -> Path:
+        """Where datasets, models and comparisons are kept."""
+        return self.root / self.workspace
+
+
+def find_config(start: Path | None = None) -> Path:
+    """The configuration file that applies. Raises `UsageError` saying how to make one."""
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    if named:
+        return Path(named)
+    folder = (start or Path.cwd()).resolve()
+    for candidate in (folder, *folder.parents):
+        if (candidate / FILE_NAME).is_file():
+            return candidate / FILE_NAME
+        if (candidate / ".git").exists():
+            break
+    raise UsageError(f"no {FILE_NAME} in {folder} or above", hint="vecmigrate init writes one")
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Read and check the file. Raises `UsageError` naming the key that is wrong."""
+    file = path or find_config()
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}", hint="vecmigrate init writes one") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file} is not valid TOML: {error}", hint="mend that line") from error
+    try:
+        return Config.model_validate({**data, "root": file.resolve().parent})
+    except ValidationError as error:
+        raise UsageError(_complaint(file, error), hint="see `vecmigrate init --help` for the keys") from None
+
+
+def _complaint(file: Path, error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the file"
+    return f"{file.name}: {key}: {first['msg']}"
