@@ -1,0 +1,30 @@
+"""What training reads of a dataset: pairs with hard negatives, and a small dev set to stop by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vecmigrate.records import Judgment, Query
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPair:
+    """A query's text, the text of a chunk that answers it, and texts of chunks that look alike but don't. `weight` is trust, 0 to 1."""
+
+    query_id: str
+    chunk_id: str
+    query: str
+    positive: str
+    negatives: tuple[str, ...] = ()
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DevSet:
+    """Held-out queries with judgments, searched in `pool` (chunk id → text): every judged chunk, the control's nearest ones, and a
+    random rest. The pool is a part of the corpus, so its scores are higher than the corpus's; only their differences count."""
+
+    queries: tuple[Query, ...]
+    judgments: tuple[Judgment, ...]
+    pool: Mapping[str, str]
