@@ -93,6 +93,7 @@ CLASSES = tuple(_CLASSES.split())
 _EMPTY_DOCS = frozenset({"An enumeration.", "A collection of name/value pairs."})
 _EMPTY_SIGNATURES = frozenset({"()", "(*args, **kwargs)", "(/, *args, **kwargs)"})
 _ADDRESS = re.compile(r"<(?:[^<>]|<[^<>]*>)* at 0x[0-9a-fA-F]+>")
+_LIVE_LIST = re.compile(r"=\[(?:\.\.\.(?:, )?)+\]")  # logging.shutdown defaults to the handlers of the moment
 _ROUTINES = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _MEMBERS = (
     *_ROUTINES,
@@ -262,7 +263,7 @@ def _signature(obj: Any) -> str:
     if isinstance(obj, (classmethod, staticmethod)):
         obj = obj.__func__
     try:
-        signature = _ADDRESS.sub("...", str(inspect.signature(obj)))
+        signature = _LIVE_LIST.sub("=[]", _ADDRESS.sub("...", str(inspect.signature(obj))))
         signature = signature.replace(repr(sys.executable), "sys.executable")
     except Exception:  # C functions have none, and annotations may fail to evaluate
         return ""
