@@ -163,7 +163,11 @@ class Source(Protocol):
 
 
 class Versions(Protocol):
-    """Index versions beside the application's data."""
+    """Index versions beside the application's data.
+
+    `search`, `vectors`, `differences` and `health` of v0 work before `adopt` too, with read access alone: `control_version`
+    makes the handle. That is how `inspect` proves the model, and how a dataset is built without writing anything.
+    """
 
     def versions(self) -> Sequence[IndexVersion]:
         """Every registered version by number, retired and cancelled ones too. Empty before `adopt`. Reads only."""
@@ -265,6 +269,15 @@ class Pointing(Protocol):
     def operation(self, what: str, *, actor: str) -> AbstractContextManager[None]:
         """Hold the collection for one operator; a dead holder is never in the way. Raises `Conflict` naming the holder."""
         ...
+
+
+def control_version(store: Store, model: ModelVersion) -> IndexVersion:
+    """v0 as registered, or before `adopt` a handle to the application's own vectors under `model`. Writes nothing."""
+    registered = [v for v in store.versions() if v.number == 0]
+    if registered:
+        return registered[0]
+    found = store.inspect()
+    return IndexVersion(store.collection, 0, model, found.metric, State.ACTIVE, element=found.element, ann=found.ann)
 
 
 @runtime_checkable

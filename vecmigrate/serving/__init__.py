@@ -1,1 +1,5 @@
-"""Under construction in its own commit."""
+"""How readers follow the pointer: the query encoder and the vectors always come from one version."""
+
+from vecmigrate.serving.retriever import Answer, Result, Retriever
+
+__all__ = ["Answer", "Result", "Retriever"]

@@ -1,0 +1,184 @@
+"""Build an index version from wherever it stands, and bring a finished one up to date.
+
+    state on entry          what is done
+    planned, failed         backfill, then as below
+    backfilling             load what is pending, then as below
+    indexing                build the ANN index, then as below
+    catching_up             load what changed meanwhile, remove what is gone, then ready
+    ready                   the same, staying ready
+
+Killed anywhere, the same call goes on: progress is what is in the store, never a file of ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from vecmigrate.encoding.encoder import Encoder
+from vecmigrate.errors import Conflict, PreflightRefused, StoreUnavailable, VecmigrateError
+from vecmigrate.records import Chunk
+from vecmigrate.reindex.pipeline import fill
+from vecmigrate.store import Store
+from vecmigrate.versions import GONE, SEARCHABLE, IndexVersion, State
+
+MASS_DELETION = 0.2
+"""A sync that would remove more than this share of a version asks first: a role that sees no rows looks like a deleted corpus."""
+REMOVAL_BATCH = 5000
+MAX_PASSES = 20
+"""Passes over what writers changed meanwhile, before a build says that it can't keep up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a backfill is. `rate` is chunks per second in this run; `eta` is seconds, None before there is a rate."""
+
+    done: int
+    total: int
+    rate: float
+    eta: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What one call did. `truncated` counts loaded chunks whose end the model does not read; `seconds` is wall time."""
+
+    version: IndexVersion
+    loaded: int
+    removed: int
+    truncated: int
+    seconds: float
+
+
+class _Meter:
+    """Counts what is loaded and tells the caller."""
+
+    def __init__(self, total: int, done_before: int, tell: Callable[[Progress], None] | None) -> None:
+        self.total = total
+        self.before = done_before
+        self.loaded = 0
+        self.truncated = 0
+        self._tell = tell
+        self._start = time.monotonic()
+
+    def __call__(self, chunks: Sequence[Chunk], truncated: int) -> None:
+        self.loaded += len(chunks)
+        self.truncated += truncated
+        if self._tell is not None:
+            self._tell(self.progress())
+
+    def progress(self) -> Progress:
+        rate = self.loaded / max(self.seconds, 1e-9)
+        done = self.before + self.loaded
+        left = max(0, self.total - done)
+        return Progress(done, max(self.total, done), rate, left / rate if self.loaded else None)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+
+def build(
+    store: Store,
+    version: IndexVersion,
+    encoder: Encoder,
+    *,
+    actor: str,
+    progress: Callable[[Progress], None] | None = None,
+) -> BuildReport:
+    """Take `version` to READY. Hold `store.operation` around it.
+
+    Raises `PreflightRefused` when the encoder is not the version's or the version is gone; on an error of the store or the
+    encoder the version is FAILED with the reason, and a further `build` resumes it.
+    """
+    _check(version, encoder)
+    found = store.differences(version, sample=0)
+    meter = _Meter(found.expected, found.present - found.n_stale - found.n_extra, progress)
+    try:
+        version = _advance_to_ready(store, version, encoder, meter, actor)
+        removed = _catch_up(store, version, encoder, meter, allow_mass_deletion=version.state is not State.READY)
+        if version.state is State.CATCHING_UP:
+            version = store.advance(version, State.READY, actor=actor)
+    except VecmigrateError as error:
+        _mark_failed(store, version.number, error, actor)
+        raise
+    return BuildReport(version, meter.loaded, removed, meter.truncated, meter.seconds)
+
+
+def sync(store: Store, version: IndexVersion, encoder: Encoder, *, allow_mass_deletion: bool = False) -> BuildReport:
+    """Load what is new or changed in the source into a built version, and remove what is gone. Its state stays as it is.
+
+    Raises `PreflightRefused` for v0, which the application maintains, for an unfinished version, and where more than a fifth of
+    the version would be removed.
+    """
+    _check(version, encoder)
+    if version.state not in SEARCHABLE:
+        raise PreflightRefused(
+            f"{version.name} is {version.state}: there is nothing to sync yet", hint=f"vecmigrate shadow build {version.label}"
+        )
+    found = store.differences(version, sample=0)
+    meter = _Meter(found.expected, found.present - found.n_stale - found.n_extra, None)
+    removed = _catch_up(store, version, encoder, meter, allow_mass_deletion=allow_mass_deletion)
+    return BuildReport(version, meter.loaded, removed, meter.truncated, meter.seconds)
+
+
+def _check(version: IndexVersion, encoder: Encoder) -> None:
+    if version.number == 0:
+        raise PreflightRefused(
+            f"{version.name} is the application's own index, which it maintains itself", hint="vecmigrate verify v0 checks it"
+        )
+    if version.state in GONE:
+        raise PreflightRefused(f"{version.name} is {version.state}", hint="vecmigrate shadow build makes a new version")
+    if encoder.model.fingerprint != version.model.fingerprint:
+        raise PreflightRefused(
+            f"{version.name} was begun with model {version.model.fingerprint[:12]}, not {encoder.model.fingerprint[:12]}",
+            hint="build a new version for another model",
+        )
+
+
+def _advance_to_ready(store: Store, version: IndexVersion, encoder: Encoder, meter: _Meter, actor: str) -> IndexVersion:
+    """From wherever it stands to CATCHING_UP (or READY, where it was that already)."""
+    if version.state in (State.PLANNED, State.FAILED):
+        version = store.advance(version, State.BACKFILLING, actor=actor)
+    if version.state is State.BACKFILLING:
+        fill(store, version, encoder, meter)
+        version = store.advance(version, State.INDEXING, actor=actor)
+    if version.state is State.INDEXING:
+        store.build_index(version)
+        version = store.advance(version, State.CATCHING_UP, actor=actor)
+    return version
+
+
+def _catch_up(store: Store, version: IndexVersion, encoder: Encoder, meter: _Meter, *, allow_mass_deletion: bool) -> int:
+    for _ in range(MAX_PASSES):
+        if fill(store, version, encoder, meter) == 0:
+            return _remove_extra(store, version, allow_mass_deletion)
+    raise PreflightRefused(
+        f"{version.name} can't catch up: rows change faster than they are encoded ({meter.loaded} loaded in {MAX_PASSES} passes)",
+        hint="run vecmigrate shadow sync when there are fewer writers",
+    )
+
+
+def _remove_extra(store: Store, version: IndexVersion, allow_mass_deletion: bool) -> int:
+    found = store.differences(version, sample=REMOVAL_BATCH)
+    if not allow_mass_deletion and found.n_extra > MASS_DELETION * max(found.present, 1):
+        raise PreflightRefused(
+            f"{found.n_extra} of {found.present} rows of {version.name} are gone from the source; refusing to remove that many unasked",
+            hint="check that this role sees all rows (row security?), then vecmigrate shadow sync --allow-mass-deletion",
+        )
+    removed = 0
+    while found.extra:
+        store.remove(version, found.extra)
+        removed += len(found.extra)
+        found = store.differences(version, sample=REMOVAL_BATCH)
+    return removed
+
+
+def _mark_failed(store: Store, number: int, error: VecmigrateError, actor: str) -> None:
+    """Note the reason where the store can still be reached; the error itself is what the user sees."""
+    with suppress(StoreUnavailable, Conflict):
+        current = next(v for v in store.versions() if v.number == number)
+        if current.state in (State.PLANNED, State.BACKFILLING, State.INDEXING, State.CATCHING_UP):
+            store.advance(current, State.FAILED, actor=actor, note=error.message)

@@ -1,0 +1,70 @@
+"""Scan, encode and load at the same time, holding at most three windows of chunks in memory.
+
+    pending ──(reader thread)──► encode (this thread) ──(writer thread)──► load
+
+The encoder is nearly all of the cost, so reading and writing hide behind it. A window that is loaded is finished work: what a killed
+run left undone is what `Store.pending` yields the next time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from vecmigrate.encoding.encoder import Encoder
+from vecmigrate.records import Chunk
+from vecmigrate.retrying import retry_transient
+from vecmigrate.store import Store, Vectors
+from vecmigrate.versions import IndexVersion
+
+WINDOW = 2048
+"""Chunks sorted by length together: enough that batches of one length waste about 1 % on padding."""
+
+T = TypeVar("T")
+
+OnLoaded = Callable[[Sequence[Chunk], int], None]
+"""Called after each window is in the store: its chunks, and how many of them were longer than the model reads."""
+
+
+def fill(store: Store, version: IndexVersion, encoder: Encoder, on_loaded: OnLoaded) -> int:
+    """Bring every pending chunk into `version`; returns how many were loaded.
+
+    Raises whatever the store or the encoder raises; windows loaded before stay loaded.
+    """
+    loaded = 0
+    with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
+        writing: Future[None] | None = None
+        windows = store.pending(version, batch_size=WINDOW)
+        for chunks in _one_ahead(reader, windows):
+            vectors = encoder.encode_documents([c.text for c in chunks])
+            truncated = encoder.count_truncated([c.text for c in chunks])
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(_write, store, version, chunks, vectors)
+            writing.add_done_callback(_report(on_loaded, chunks, truncated))
+            loaded += len(chunks)
+        if writing is not None:
+            writing.result()
+    return loaded
+
+
+def _write(store: Store, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+    retry_transient(lambda: store.load(version, chunks, vectors))
+
+
+def _report(on_loaded: OnLoaded, chunks: Sequence[Chunk], truncated: int) -> Callable[[Future[None]], None]:
+    def done(future: Future[None]) -> None:
+        if future.exception() is None:
+            on_loaded(chunks, truncated)
+
+    return done
+
+
+def _one_ahead(pool: ThreadPoolExecutor, items: Iterator[T]) -> Iterator[T]:
+    """The items in their order, each fetched while the one before it is being worked on."""
+    missing = object()
+    upcoming = pool.submit(next, items, missing)
+    while (item := upcoming.result()) is not missing:
+        upcoming = pool.submit(next, items, missing)
+        yield item  # type: ignore[misc]  # the sentinel is the only other thing that comes out

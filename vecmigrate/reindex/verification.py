@@ -1,0 +1,109 @@
+"""Prove that a version holds what its source holds, made by the model that it names. Reads only.
+
+key sets and text hashes      every row of both sides, on the server where it can
+vectors                       none zero, NaN or of another size
+a sample re-embedded          the same text gives the same vector
+the index                     valid, and used by searches
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from vecmigrate.encoding.encoder import Encoder
+from vecmigrate.store import Differences, Health, Store
+from vecmigrate.versions import Element, IndexVersion
+
+SAMPLE = 64
+MIN_COSINE = {Element.FLOAT32: 0.9999, Element.FLOAT16: 0.999}
+"""The least cosine between a stored vector and its text re-embedded that counts as the same model; halves lose bits."""
+BF16_MIN_COSINE = 0.999
+"""bf16 encoders round differently from batch to batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found. `cosines` are those of the sample, lowest first."""
+
+    version: IndexVersion
+    differences: Differences
+    health: Health
+    sampled: int
+    lowest_cosine: float | None
+    not_by_this_model: tuple[str, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One sentence each; empty means verified."""
+        d, h = self.differences, self.health
+        found = [
+            (d.n_missing, f"{d.n_missing} rows of the source are missing{_like(d.missing)}"),
+            (d.n_stale, f"{d.n_stale} rows have another text in the source now{_like(d.stale)}"),
+            (d.n_extra, f"{d.n_extra} rows are gone from the source{_like(d.extra)}"),
+            (h.bad_vectors, f"{h.bad_vectors} vectors are zero, NaN or of another size"),
+            (h.index_valid is False, f"the index is not valid: {h.detail}"),
+            (h.index_used is False, f"searches don't use the index: {h.detail}"),
+            (
+                len(self.not_by_this_model),
+                f"{len(self.not_by_this_model)} of {self.sampled} sampled vectors were not made by model "
+                f"{self.version.model.fingerprint[:12]} (lowest cosine {self.lowest_cosine}){_like(self.not_by_this_model)}",
+            ),
+        ]
+        return tuple(text for bad, text in found if bad)
+
+    @property
+    def ok(self) -> bool:
+        """No problem was found."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready mapping."""
+        return {
+            "version": self.version.name,
+            "ok": self.ok,
+            "problems": list(self.problems),
+            "differences": asdict(self.differences),
+            "health": asdict(self.health),
+            "sampled": self.sampled,
+            "lowest_cosine": self.lowest_cosine,
+        }
+
+
+def verify(store: Store, version: IndexVersion, encoder: Encoder | None, *, sample: int = SAMPLE, seed: int = 0) -> Verification:
+    """Compare `version` with its source. Without an encoder nothing is re-embedded, and `sampled` is 0."""
+    differences = store.differences(version)
+    health = store.health(version)
+    cosines = cosines_of_sample(store, version, encoder, sample, seed) if encoder is not None and sample else {}
+    least = least_cosine(version)
+    foreign = tuple(sorted(i for i, c in cosines.items() if not c >= least))
+    lowest = round(min(cosines.values()), 5) if cosines else None
+    return Verification(version, differences, health, len(cosines), lowest, foreign)
+
+
+def least_cosine(version: IndexVersion) -> float:
+    """The cosine from which a stored vector counts as made by the version's model."""
+    return min(MIN_COSINE[version.element], BF16_MIN_COSINE if version.model.precision != "float32" else 1.0)
+
+
+def cosines_of_sample(store: Store, version: IndexVersion, encoder: Encoder, size: int, seed: int) -> dict[str, float]:
+    """Chunk id → cosine between its stored vector and its text re-embedded, for chunks that are in the version and not stale."""
+    chunks = store.sample(size, seed=seed)
+    found = store.vectors(version, [c.id for c in chunks])
+    stale = set(store.differences(version, sample=10_000).stale) if found else set()
+    chunks = [c for c in chunks if c.id in found and c.id not in stale]
+    fresh = encoder.encode_documents([c.text for c in chunks])
+    return {chunk.id: _cosine(found[chunk.id], vector) for chunk, vector in zip(chunks, fresh, strict=True)}
+
+
+def _cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+    if a.shape != b.shape:
+        return 0.0
+    norms = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+    return float(a @ b) / norms if norms else 0.0
+
+
+def _like(ids: tuple[str, ...]) -> str:
+    return f", such as {', '.join(repr(i) for i in ids[:3])}" if ids else ""
