@@ -40,3 +40,10 @@ def version_table(versions: Sequence[IndexVersion], pointer: Pointer, lag: Mappi
             cells += [str(n) for n in (found.n_missing, found.n_stale, found.n_extra)] if found else ["", "", ""]
         table.add_row(*cells)
     return table
+
+
+def one_line(text: str, width: int) -> str:
+    """Data for a cell: control characters and line breaks as spaces, cut at `width` characters."""
+    clean = "".join(c if c.isprintable() else " " for c in text[: width * 2])
+    folded = " ".join(clean.split())
+    return folded if len(folded) <= width else folded[: width - 1] + "…"

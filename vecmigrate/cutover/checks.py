@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vecmigrate.errors import GateFailed, PreflightRefused
 from vecmigrate.evaluation import Comparison, GateResult
 from vecmigrate.reindex import Verification
-from vecmigrate.versions import IndexVersion, Pointer, State
+from vecmigrate.versions import IndexVersion, State
 
 MAY_SERVE = frozenset({State.READY, State.STANDBY})
 
@@ -44,24 +44,27 @@ class Preflight:
         raise error("; ".join(f"{c.name}: {c.seen}" for c in failed), hint=hints[0] if hints else "")
 
 
-def preflight(
-    target: IndexVersion,
-    pointer: Pointer,
-    verification: Verification,
-    *,
-    comparison: Comparison | None,
-    gate: GateResult | None,
-) -> Preflight:
-    """Check that `target` may serve. A version that served before (STANDBY) needs no comparison: going back must stay possible."""
-    checks = [_state(target, pointer), _complete(verification)]
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the comparison says of a candidate: the latest one for its model, and the gate's word on it."""
+
+    comparison: Comparison | None = None
+    gate: GateResult | None = None
+
+
+def preflight(target: IndexVersion, active: IndexVersion, verification: Verification, evidence: Evidence) -> Preflight:
+    """Check that `target` may serve in place of `active`.
+
+    A version that served before (STANDBY) needs no comparison: going back must stay possible.
+    """
+    checks = [_state(target), _complete(verification)]
     if target.state is State.READY:
-        checks.append(_compared(target, comparison, gate))
+        checks.append(_compared(target, active, evidence))
     return Preflight(tuple(checks))
 
 
-def _state(target: IndexVersion, pointer: Pointer) -> Check:
-    ok = target.state in MAY_SERVE or target.number == pointer.active
-    return Check("state", ok, f"{target.name} is {target.state}", f"vecmigrate shadow build {target.label}")
+def _state(target: IndexVersion) -> Check:
+    return Check("state", target.state in MAY_SERVE, f"{target.name} is {target.state}", f"vecmigrate shadow build {target.label}")
 
 
 def _complete(verification: Verification) -> Check:
@@ -71,16 +74,15 @@ def _complete(verification: Verification) -> Check:
     return Check("complete", verification.ok, seen, hint)
 
 
-def _compared(target: IndexVersion, comparison: Comparison | None, gate: GateResult | None) -> Check:
-    hint = f"vecmigrate compare {target.label} shows why; --no-gate overrides it, and is recorded"
+def _compared(target: IndexVersion, active: IndexVersion, evidence: Evidence) -> Check:
+    comparison, gate = evidence.comparison, evidence.gate
     if comparison is None or gate is None:
-        return Check(
-            "gate",
-            False,
-            f"{target.name} has not been compared with the version that serves",
-            f"vecmigrate compare {target.label}",
-            gate=True,
-        )
-    if comparison.candidate_fingerprint != target.model.fingerprint:
-        return Check("gate", False, "the last comparison was of another model", f"vecmigrate compare {target.label}", gate=True)
-    return Check("gate", gate.passed, f"{gate.outcome} ({comparison.id})", hint, gate=True)
+        seen = f"{target.name} has not been compared with {active.name}, which serves"
+    elif comparison.candidate.fingerprint != target.model.fingerprint:
+        seen = f"comparison {comparison.id} was of another model than {target.name}'s"
+    elif comparison.control.fingerprint != active.model.fingerprint:
+        seen = f"comparison {comparison.id} was against another model than {active.name}'s, which serves"
+    else:
+        hint = f"vecmigrate compare {target.label} shows why; --no-gate goes on all the same, and is recorded"
+        return Check("gate", gate.passed, f"{gate.outcome} ({comparison.id})", hint, gate=True)
+    return Check("gate", False, seen, f"vecmigrate compare {target.label}", gate=True)

@@ -77,6 +77,12 @@ class Retriever:
             return self._answers(found, version, pointer)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def search_in(self, version: IndexVersion, query: str, k: int = 10, *, where: Mapping[str, Any] | None = None) -> Answer:
+        """As `search`, in a version that need not serve: to look at a candidate. Raises `VersionRetired` when it has gone."""
+        vectors = self._encoders.encoder_for(version).encode_queries([query])
+        found = self._store.search(version, vectors, k, where=parse_filter(where))
+        return self._answers(found, version, self._read_pointer(fresh=True))[0]
+
     def _answers(self, found: Sequence[Sequence[Hit]], version: IndexVersion, pointer: Pointer) -> list[Answer]:
         chunks = self._store.fetch(list({hit.chunk_id for hits in found for hit in hits}))
         return [

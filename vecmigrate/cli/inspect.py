@@ -1,0 +1,49 @@
+"""`vecmigrate inspect`: what is in the store, and did the named model make its vectors? Writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from vecmigrate.cli.session import Session
+    from vecmigrate.reindex import Provenance
+    from vecmigrate.store import Inspection
+
+
+@click.command("inspect")
+@click.option("--sample", default=64, show_default=True, type=click.IntRange(min=0), help="How many chunks to re-embed to prove the model; 0 skips it.")
+@click.pass_obj
+def inspect_command(session: Session, sample: int) -> None:
+    """What is in the store, and did the model of [control] make its vectors? Read access is enough."""
+    found = session.store.inspect()
+    proof = _prove(session, sample) if sample else None
+    data = asdict(found) | {"provenance": None if proof is None else asdict(proof) | {"confirmed": proof.confirmed}}
+    following = "vecmigrate logs import" if proof is None or proof.confirmed else "mend [control] or [store] text in vecmigrate.toml"
+    session.emit(data, [*inspection_lines(found), *([f"model      {proof.sentence()}"] if proof else [])], following=following)
+
+
+def _prove(session: Session, sample: int) -> Provenance:
+    from vecmigrate.reindex import prove_control
+    from vecmigrate.store import control_version
+
+    version = control_version(session.store, session.control.model)
+    return prove_control(session.store, session.encoders.encoder_for(version), sample=sample)
+
+
+def inspection_lines(found: Inspection) -> list[str]:
+    """The inspection in words, one fact a line."""
+    dimensions = ", ".join(f"{d} ({n} rows)" for d, n in sorted(found.dimensions.items())) or "no vectors"
+    ann = "no ANN index" if found.ann.kind == "none" else f"{found.ann.kind} m={found.ann.m} ef_construction={found.ann.ef_construction}"
+    lines = [
+        f"store      {found.adapter}: {found.location}, {found.server}",
+        f"rows       {found.rows} ({found.rows_without_text} without text, {found.rows_without_vector} without vector)",
+        f"key        {found.key}",
+        f"text       {found.text}",
+        f"vectors    {dimensions}, {found.element}, {found.metric}, {ann}",
+        f"filters    {', '.join(f'{k} ({v})' for k, v in found.filter_fields.items()) or 'no metadata fields'}",
+    ]
+    lines += [f"{label:<10} {value}" for label, value in found.details]
+    return lines + [f"warning    {w}" for w in found.warnings]
