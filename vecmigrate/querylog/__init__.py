@@ -1,1 +1,25 @@
-"""Under construction in its own commit."""
+"""From a query log to judgments: read it, find its results in the store, and decide what users said.
+
+    read_events ─► EventLog ─► resolve ─► ResolvedLog ─► judge ─► JudgedLog ◄─ judged_from_files
+"""
+
+from vecmigrate.querylog.judgments import JudgedLog, JudgmentReport, JudgmentRules, judge
+from vecmigrate.querylog.qrels import judged_from_files
+from vecmigrate.querylog.readers import EventLog, ReadReport, read_events
+from vecmigrate.querylog.resolution import ResolutionReport, ResolvedLog, resolve
+from vecmigrate.querylog.wording import normalised
+
+__all__ = [
+    "EventLog",
+    "JudgedLog",
+    "JudgmentReport",
+    "JudgmentRules",
+    "ReadReport",
+    "ResolutionReport",
+    "ResolvedLog",
+    "judge",
+    "judged_from_files",
+    "normalised",
+    "read_events",
+    "resolve",
+]

@@ -1,0 +1,101 @@
+"""Judgments that people have already made: queries as JSONL and qrels as TSV, in place of a query log.
+
+Source of the formats: BEIR (`query-id corpus-id score`, with a header) and TREC (`query 0 document grade`, without one).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from vecmigrate.errors import DataError
+from vecmigrate.querylog import fields
+from vecmigrate.querylog.judgments import JudgedLog, JudgmentReport, length_slice
+from vecmigrate.querylog.rows import Problem, Row, file_rows, text_lines
+from vecmigrate.querylog.wording import normalised, words
+from vecmigrate.records import Judgment, Query
+
+_ID_KEYS = ("id", "_id", "query_id", "qid")
+_TEXT_KEYS = ("text", "query", "user_query", "question")
+_TIME_KEYS = ("timestamp", "at", "created", "created_at", "date")
+
+
+def judged_from_files(queries: Path, qrels: Path) -> JudgedLog:
+    """Queries (`id`, `text`, and a time where there is one) with their judgments (query id, chunk id, grade).
+
+    A query without a relevant chunk is left out and counted. Raises `DataError` when a file can't be read or they don't join.
+    """
+    dropped: Counter[str] = Counter()
+    asked = {query.id: query for query in _queries(queries, dropped)}
+    judgments: dict[tuple[str, str], Judgment] = {}
+    for judgment in read_qrels(qrels, dropped):
+        if judgment.query_id in asked:
+            judgments[judgment.query_id, judgment.chunk_id] = judgment
+        else:
+            dropped["judgments of queries that are not in the file"] += 1
+    usable = {j.query_id for j in judgments.values() if j.grade > 0}
+    if not usable:
+        raise DataError(
+            f"no query of {queries} has a relevant chunk in {qrels}",
+            hint="the first column of the qrels is the queries' id, the last is a grade above 0 for what is relevant",
+        )
+    dropped["queries without a relevant chunk"] += len(asked) - len(usable)
+    kept = tuple(sorted((asked[id] for id in usable), key=lambda q: q.id))
+    held = tuple(sorted((j for j in judgments.values() if j.query_id in usable), key=lambda j: (j.query_id, j.chunk_id)))
+    report = JudgmentReport(len(asked), len(kept), len(held), sum(j.grade > 0 for j in held), dropped_queries=dict(+dropped))
+    return JudgedLog(kept, held, report)
+
+
+def read_qrels(path: Path, dropped: Counter[str]) -> Iterator[Judgment]:
+    """The judgments of a qrels file of three columns, or of TREC's four. `dropped` counts the lines that aren't any.
+
+    A first line whose grade is no number is a header. Raises `DataError` when the file can't be read.
+    """
+    for row in _qrels_lines(path):
+        judgment = None if isinstance(row, Problem) else _judgment(row[1])
+        if judgment is not None:
+            yield judgment
+        elif isinstance(row, Problem) or (row[0] > 1 and row[1].strip()):
+            dropped["lines of the qrels that could not be read"] += 1
+
+
+def _qrels_lines(path: Path) -> Iterator[tuple[int, str] | Problem]:
+    try:
+        yield from text_lines(path, Counter())
+    except OSError as error:
+        raise DataError(f"the qrels {path} cannot be read: {error.strerror}", hint="name a TSV of query id, chunk id, grade") from None
+
+
+def _judgment(line: str) -> Judgment | None:
+    cells = line.split("\t") if "\t" in line else line.split()
+    if len(cells) not in (3, 4):
+        return None
+    try:
+        grade = fields.rating(cells[-1])
+    except ValueError:
+        return None
+    query_id, chunk_id = cells[0].strip(), cells[-2].strip()
+    return Judgment(query_id, chunk_id, max(grade, 0.0)) if query_id and chunk_id else None
+
+
+def _queries(path: Path, dropped: Counter[str]) -> Iterator[Query]:
+    for row in file_rows(path, Counter()):
+        query = None if isinstance(row, Problem) else _query(row)
+        if query is None:
+            dropped["lines of the queries that could not be read"] += 1
+        else:
+            yield query
+
+
+def _query(row: Row) -> Query | None:
+    try:
+        id = next((fields.reference(row.values[key]) for key in _ID_KEYS if key in row.values), "")
+        at, _ = fields.moment(next((row.values[key] for key in _TIME_KEYS if key in row.values), None))
+    except ValueError:
+        return None
+    text = next((row.values[key] for key in _TEXT_KEYS if isinstance(row.values.get(key), str)), "")
+    wording = normalised(fields.clean(text))
+    if not id or not words(wording):
+        return None
+    return Query(id, fields.clean(text).strip(), at=at, slices=(length_slice(wording),))
