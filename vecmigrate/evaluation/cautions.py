@@ -55,7 +55,7 @@ def _power(c: Comparison) -> Iterator[str]:
     elif inconclusive(c) and figures.detectable is not None:
         needed = queries_needed(figures.detectable, figures.n, WORTHWHILE)
         yield (
-            f"underpowered: n={figures.n} shows a difference of {figures.detectable:.3f} with 80 % probability; "
+            f"underpowered: n={figures.n} shows a difference of {figures.detectable:.3f} with 80% probability; "
             f"one of {WORTHWHILE:.2f} takes about {needed:,} queries"
         )
 

@@ -44,8 +44,12 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the gate. `note` adds what the reader should know though it does not decide."""
+    """One line of the gate. `note` adds what the reader should know though it does not decide.
 
+    `kind` is one of "difference", "queries", "worse", "slice", "latency", "recall", "verdict".
+    """
+
+    kind: str
     name: str
     expected: str
     observed: str
@@ -105,8 +109,9 @@ def _difference(comparison: Comparison, section: GateSection) -> Check:
     kind = "better" if section.min_difference >= 0 else "not worse"
     figures = comparison.main.figures
     return Check(
+        kind="difference",
         name=f"{comparison.main.measure} {kind}",
-        expected=f"{section.confidence:.0%} interval above {section.min_difference:+.3f}",
+        expected=f"interval above {section.min_difference:.4g}",
         observed=written_difference(figures),
         ok=figures.interval is not None and figures.interval.low > section.min_difference,
     )
@@ -123,13 +128,15 @@ def written_interval(interval: Interval | None) -> str:
 
 
 def _queries(figures: Paired, section: GateSection) -> Check:
-    return Check("enough queries", f"at least {section.min_queries}", f"{figures.n}", figures.n >= section.min_queries)
+    return Check("queries", "enough queries", f"at least {section.min_queries}", f"{figures.n}", figures.n >= section.min_queries)
 
 
 def _others(comparison: Comparison, section: GateSection) -> Iterator[Check]:
     figures = comparison.main.figures
     worse = figures.losses / figures.n
-    yield Check("queries that get worse", f"at most {section.max_worse_fraction:.0%}", f"{worse:.1%}", worse <= section.max_worse_fraction)
+    yield Check(
+        "worse", "queries that get worse", f"at most {section.max_worse_fraction:.0%}", f"{worse:.1%}", worse <= section.max_worse_fraction
+    )
     yield from (_slice(part, section) for part in comparison.slices if part.figures.n >= section.slice_min_queries)
     if section.max_latency_ratio is not None:
         yield _latency(comparison, section.max_latency_ratio)
@@ -137,7 +144,7 @@ def _others(comparison: Comparison, section: GateSection) -> Iterator[Check]:
     if keeps_base(comparison.training_verdict):
         bar = max(0.0, section.min_difference)
         shown = figures.interval is not None and figures.interval.low > bar
-        yield Check("training said keep base", f"interval above {bar:+.3f}", written_difference(figures), shown)
+        yield Check("verdict", "training said keep base", f"interval above {bar:.4g}", written_difference(figures), shown)
 
 
 def _slice(part: SliceResult, section: GateSection) -> Check:
@@ -146,8 +153,9 @@ def _slice(part: SliceResult, section: GateSection) -> Check:
     worse = figures.difference < -margin and (interval is None or interval.high < 0)
     open_ = interval is None or interval.low <= -margin
     return Check(
+        kind="slice",
         name=f"slice {part.name}",
-        expected=f"no real loss beyond {margin:.3f}",
+        expected=f"no loss beyond {margin:.4g}",
         observed=f"{written_difference(figures)}, n={figures.n}",
         ok=not worse,
         note="open: the interval reaches beyond the margin" if open_ and not worse else "",
@@ -158,16 +166,16 @@ def _latency(comparison: Comparison, most: float) -> Check:
     before, after = comparison.control.search.p50, comparison.candidate.search.p50
     ratio = after / before if before > 0 else float("inf")
     observed = f"{ratio:.2f} × ({after:.2f} against {before:.2f} ms)"
-    return Check("median search time", f"at most {most:.2g} ×", observed, ratio <= most)
+    return Check("latency", "median search time", f"at most {most:.2g} ×", observed, ratio <= most)
 
 
 def _recall(comparison: Comparison, section: GateSection) -> Check:
-    name, expected = f"index recall@{comparison.k}", f"at least {section.min_ann_recall:.1%}"
+    name, expected = f"index recall@{comparison.k}", f"at least {section.min_ann_recall:.4g}"
     found = comparison.candidate.ann_recall
     if found is None:
         note = "this store cannot search exactly; min_ann_recall = 0 does without"
-        return Check(name, expected, "not measured", section.min_ann_recall == 0, note)
-    return Check(name, expected, f"{found:.1%}", found >= section.min_ann_recall)
+        return Check("recall", name, expected, "not measured", section.min_ann_recall == 0, note)
+    return Check("recall", name, expected, f"{found:.3f}", found >= section.min_ann_recall)
 
 
 def _may_yet_pass(figures: Paired, section: GateSection) -> bool:
