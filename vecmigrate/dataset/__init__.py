@@ -1,1 +1,11 @@
-"""Under construction in its own commit."""
+"""A frozen, content-hashed snapshot: chunks, queries split into train, dev and test, judgments, pairs and hard negatives.
+
+    JudgedLog + store ─► build_dataset ─► Dataset ─► training_pairs, dev_set │ queries("test"), judgments("test")
+"""
+
+from vecmigrate.dataset.building import build_dataset
+from vecmigrate.dataset.frozen import Dataset, latest, list_datasets
+from vecmigrate.dataset.pairs import DevSet, TrainingPair
+from vecmigrate.dataset.splitting import Split
+
+__all__ = ["Dataset", "DevSet", "Split", "TrainingPair", "build_dataset", "latest", "list_datasets"]

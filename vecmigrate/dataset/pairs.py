@@ -23,7 +23,8 @@ class TrainingPair:
 @dataclass(frozen=True, slots=True)
 class DevSet:
     """Held-out queries with judgments, searched in `pool` (chunk id → text): every judged chunk, the control's nearest ones, and a
-    random rest. The pool is a part of the corpus, so its scores are higher than the corpus's; only their differences count."""
+    random rest. The pool is a part of the corpus, so its scores are higher than the corpus's; only their differences count.
+    """
 
     queries: tuple[Query, ...]
     judgments: tuple[Judgment, ...]

@@ -152,7 +152,8 @@ def _judged(
 def _robot_warning(dropped: int, events: int) -> tuple[str, ...]:
     if 2 * dropped <= events:
         return ()
-    return (f"{dropped:,} of {events:,} searches look like robots'; if session_id or user_id is a service's account, map it to another column",)
+    hint = "if session_id or user_id is a service's account, map it to another column"
+    return (f"{dropped:,} of {events:,} searches look like robots'; {hint}",)
 
 
 def _gather(resolved: ResolvedLog, rules: JudgmentRules, counts: _Counts) -> dict[str, _Asked]:

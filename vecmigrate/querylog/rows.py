@@ -205,7 +205,7 @@ def _open_lines(line: str, lines: _Lines) -> list[tuple[int, str]]:
 
 def _parquet_rows(path: Path) -> Iterator[Row | Problem]:
     import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     number = 0
     try:
@@ -221,7 +221,7 @@ def _parquet_rows(path: Path) -> Iterator[Row | Problem]:
 
 def _to_microseconds(batch: Any) -> Any:
     """Python's datetime holds no nanoseconds, and Arrow refuses rather than rounds."""
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     for place, field in enumerate(batch.schema):
         if pa.types.is_timestamp(field.type) and field.type.unit == "ns":

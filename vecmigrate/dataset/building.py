@@ -1,0 +1,234 @@
+"""From a judged log and a live store to a frozen dataset.
+
+    scan ─► chunks.parquet ─► judgments on what is there ─► groups ─► split ─┬─► train: pairs and hard negatives
+                                                                             ├─► dev: pool
+                                                                             └─► test
+Memory grows with the judgments, never with the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vecmigrate.config import DatasetSection
+from vecmigrate.dataset import storage
+from vecmigrate.dataset.devpool import POOL_SIZE, Lottery, choose_dev_queries, pool_candidates
+from vecmigrate.dataset.frozen import CHUNKS, COLUMNS, FORMAT, JUDGMENTS, PAIRS, POOL, QUERIES, SHORT, Dataset
+from vecmigrate.dataset.grouping import group_queries
+from vecmigrate.dataset.negatives import Judged, Mining, PairIds, mine
+from vecmigrate.dataset.splitting import Split, refuse_too_few, split_queries
+from vecmigrate.encoding.encoder import Encoder
+from vecmigrate.errors import DataError, WrongSpace
+from vecmigrate.querylog.judgments import JudgedLog
+from vecmigrate.records import Chunk, Judgment, Query
+from vecmigrate.store import Capability, Store
+from vecmigrate.versions import IndexVersion, fingerprint_of
+
+EXACT_UP_TO = 20_000
+"""Chunks; a collection up to this size is searched by brute force while mining, so that the result hangs on the data alone."""
+
+
+@dataclass(slots=True)
+class _Snapshot:
+    """What was noted while the chunks streamed by. `total` is a sum over chunks, so that their order does not matter."""
+
+    judged: frozenset[str]
+    lottery: Lottery
+    present: set[str] = field(default_factory=set)
+    rows: int = 0
+    total: int = 0
+
+    def rows_of(self, chunks: Sequence[Chunk]) -> list[tuple[str, str, str]]:
+        rows = []
+        for chunk in chunks:
+            hashed = chunk.text_hash
+            entry = f"{len(chunk.id)}\0{chunk.id}\0{hashed}".encode("utf-8", "surrogatepass")
+            self.total = (self.total + int.from_bytes(hashlib.sha256(entry).digest())) % 2**256
+            self.rows += 1
+            self.lottery.offer(chunk.id)
+            if chunk.id in self.judged:
+                self.present.add(chunk.id)
+            rows.append((chunk.id, _storable(chunk.text), hashed))
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    """What goes into the files beside the chunks, each list in its final order."""
+
+    queries: list[tuple[Any, ...]]
+    judgments: list[tuple[Any, ...]]
+    pairs: list[tuple[Any, ...]]
+    pool: list[tuple[Any, ...]]
+    report: list[str]
+
+
+def build_dataset(
+    store: Store, control: IndexVersion, encoder: Encoder, judged: JudgedLog, settings: DatasetSection, folder: Path
+) -> Dataset:
+    """Freeze the collection's chunks with the judged queries, and mine negatives with `encoder`, the control's, in a folder of `folder`.
+
+    The same chunks, judgments, settings and control give the same hash and the dataset that is there already. A killed build leaves
+    nothing that counts as a dataset. Raises `DataError` when there are too few usable queries, no chunks, or the disk is full;
+    `WrongSpace` when the encoder is not the control's; and what the store and the encoder raise.
+    """
+    if encoder.model.fingerprint != control.model.fingerprint:
+        raise WrongSpace(
+            f"{control.name} was made by {control.model.name}, and the encoder is {encoder.model.name}",
+            hint="mine with the encoder that made the vectors",
+        )
+    refuse_too_few(len(judged.queries))
+    with storage.workspace(folder) as place:
+        snapshot = _freeze_chunks(store, judged, settings.seed, place / CHUNKS)
+        exact = snapshot.rows <= EXACT_UP_TO and store.can(Capability.EXACT_SEARCH).able
+        frozen = _prepare(Mining(store, control, encoder, settings, exact), judged, snapshot, place / CHUNKS)
+        return _freeze(place, frozen, snapshot, (control, settings), folder)
+
+
+def _freeze_chunks(store: Store, judged: JudgedLog, seed: int, path: Path) -> _Snapshot:
+    snapshot = _Snapshot(frozenset(j.chunk_id for j in judged.judgments), Lottery(POOL_SIZE, seed))
+    storage.write_table(path, COLUMNS[CHUNKS], (snapshot.rows_of(batch) for batch in store.scan(batch_size=storage.BATCH)))
+    if not snapshot.rows:
+        raise DataError(f"the collection {store.collection} has no chunk with text", hint="vecmigrate inspect shows what is in it")
+    return snapshot
+
+
+def _prepare(mining: Mining, judged: JudgedLog, snapshot: _Snapshot, chunks: Path) -> _Frozen:
+    queries, judgments, lines = _still_there(judged, snapshot.present)
+    refuse_too_few(len(queries), "whose chunks are still in the store")
+    grouped, grouping = group_queries(queries)
+    splits, splitting = split_queries(grouped, mining.settings)
+    by_split = {split: [query for query in grouped if splits.get(query.id) == split] for split in Split}
+    known = _known(grouped, judgments, chunks)
+    pairs, mined = mine(mining, by_split[Split.TRAIN], known)
+    dev = choose_dev_queries(by_split[Split.DEV], mining.settings.seed)
+    pool = pool_candidates(mining, dev, known.judgments, snapshot.lottery.winners)
+    kept, pool, gone = _only_frozen(pairs, pool, chunks)
+    report = [*judged.report.lines(), *lines, *grouping.lines(), *splitting.lines(), *mined.lines(), *gone]
+    report.append(f"froze {snapshot.rows:,} chunks; dev searches {len(pool):,} of them for {len(dev):,} queries")
+    return _Frozen(
+        queries=[(q.id, q.text, q.group, splits[q.id].value, q.at, list(q.slices)) for q in grouped if q.id in splits],
+        judgments=[(j.query_id, j.chunk_id, j.grade, j.weight) for j in judgments if j.query_id in splits],
+        pairs=[(p.query_id, p.chunk_id, list(p.negatives), p.weight) for p in kept],
+        pool=[("query", query.id) for query in dev] + [("chunk", id) for id in sorted(pool)],
+        report=report,
+    )
+
+
+def _still_there(judged: JudgedLog, present: set[str]) -> tuple[list[Query], list[Judgment], list[str]]:
+    """Queries and judgments, by id, on chunks that are in the snapshot; a query needs a relevant one."""
+    judgments = sorted((j for j in judged.judgments if j.chunk_id in present), key=lambda j: (j.query_id, j.chunk_id))
+    usable = {j.query_id for j in judgments if j.grade > 0}
+    queries = sorted((_storable_query(query) for query in judged.queries if query.id in usable), key=lambda q: q.id)
+    lines = []
+    if gone := len(judged.judgments) - len(judgments):
+        lost = len(judged.queries) - len(queries)
+        lines.append(f"left out {gone:,} judgments on chunks that are no longer in the store, and {lost:,} queries with them")
+    return queries, [j for j in judgments if j.query_id in usable], lines
+
+
+def _known(queries: Sequence[Query], judgments: Sequence[Judgment], chunks: Path) -> Judged:
+    by_query: dict[str, list[Judgment]] = defaultdict(list)
+    for judgment in judgments:
+        by_query[judgment.query_id].append(judgment)
+    relevant: dict[str, set[str]] = defaultdict(set)
+    for query in queries:
+        relevant[query.group] |= {j.chunk_id for j in by_query[query.id] if j.grade > 0}
+    judged = frozenset().union(*relevant.values())
+    hashes = {row["text_hash"] for row in storage.read_table(chunks, ["id", "text_hash"]) if row["id"] in judged}
+    same = {row["id"]: row["text_hash"] for row in storage.read_table(chunks, ["id", "text_hash"]) if row["text_hash"] in hashes}
+    return Judged(by_query, {group: frozenset(ids) for group, ids in relevant.items()}, same)
+
+
+def _only_frozen(pairs: Sequence[PairIds], pool: Sequence[str], chunks: Path) -> tuple[list[PairIds], list[str], list[str]]:
+    """Without what the search found but the snapshot, taken a moment before, does not hold."""
+    found = {id for pair in pairs for id in pair.negatives} | set(pool)
+    frozen = {row["id"] for row in storage.read_table(chunks, ["id"]) if row["id"] in found}
+    gone = len(found - frozen)
+    kept = [replace(pair, negatives=tuple(id for id in pair.negatives if id in frozen)) for pair in pairs]
+    lines = [f"left out {gone:,} chunks that were written while the dataset was being built"] if gone else []
+    return kept, [id for id in pool if id in frozen], lines
+
+
+def _freeze(
+    place: Path, frozen: _Frozen, snapshot: _Snapshot, origin: tuple[IndexVersion, DatasetSection], folder: Path
+) -> Dataset:
+    control, settings = origin
+    tables = {QUERIES: frozen.queries, JUDGMENTS: frozen.judgments, PAIRS: frozen.pairs, POOL: frozen.pool}
+    for name, rows in tables.items():
+        storage.write_table(place / name, COLUMNS[name], _batches(rows))
+    parts = {
+        "format": FORMAT,
+        "collection": control.collection,
+        "control": control.model.fingerprint,
+        "settings": settings.model_dump(),
+        "chunks": f"{snapshot.total:064x}",
+        **{Path(name).stem: _digest(rows) for name, rows in tables.items()},
+    }
+    hashed = fingerprint_of(parts)
+    target = folder / hashed[:SHORT]
+    there = _intact(target, hashed)
+    if there is not None:
+        return there
+    manifest = {
+        "hash": hashed,
+        "parts": parts,
+        "files": {name: storage.file_digest(place / name) for name in COLUMNS},
+        "created_at": datetime.now(UTC).isoformat(),
+        "counts": _counts(frozen, snapshot),
+        "report": frozen.report,
+    }
+    storage.publish(place, manifest, target)
+    return Dataset.load(target)
+
+
+def _intact(target: Path, hashed: str) -> Dataset | None:
+    """The dataset of this hash that is there already, unless something in it was changed."""
+    try:
+        there = Dataset.load(target)
+        there.verify()
+    except DataError:
+        return None
+    return there if there.hash == hashed else None
+
+
+def _counts(frozen: _Frozen, snapshot: _Snapshot) -> Mapping[str, int]:
+    splits = {f"{split.value}_queries": sum(row[3] == split for row in frozen.queries) for split in Split}
+    negatives = sum(len(row[2]) for row in frozen.pairs)
+    return {"chunks": snapshot.rows, **splits, "judgments": len(frozen.judgments), "pairs": len(frozen.pairs), "negatives": negatives}
+
+
+def _batches(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
+    for start in range(0, len(rows), storage.BATCH):
+        yield rows[start : start + storage.BATCH]
+
+
+def _digest(rows: Iterable[tuple[Any, ...]]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, ensure_ascii=True, default=_iso).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _iso(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat()
+
+
+def _storable(text: str) -> str:
+    """Parquet holds UTF-8, which has no place for a lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+def _storable_query(query: Query) -> Query:
+    return replace(query, text=_storable(query.text))

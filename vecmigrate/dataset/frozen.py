@@ -1,0 +1,165 @@
+"""A frozen dataset, as training and comparison read it. Nothing in it changes; a file that was touched is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from vecmigrate.dataset import storage
+from vecmigrate.dataset.pairs import DevSet, TrainingPair
+from vecmigrate.dataset.splitting import Split
+from vecmigrate.errors import DataError
+from vecmigrate.records import Judgment, Query
+from vecmigrate.versions import fingerprint_of
+
+CHUNKS, QUERIES, JUDGMENTS, PAIRS, POOL = (f"{name}.parquet" for name in ("chunks", "queries", "judgments", "pairs", "pool"))
+COLUMNS: Mapping[str, storage.Columns] = {
+    CHUNKS: {"id": "string", "text": "string", "text_hash": "string"},
+    QUERIES: {"id": "string", "text": "string", "group": "string", "split": "string", "at": "utc", "slices": "[string]"},
+    JUDGMENTS: {"query_id": "string", "chunk_id": "string", "grade": "double", "weight": "double"},
+    PAIRS: {"query_id": "string", "chunk_id": "string", "negatives": "[string]", "weight": "double"},
+    POOL: {"kind": "string", "id": "string"},
+}
+FORMAT = 1
+SHORT = 16
+"""Digits of the hash that name the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One dataset on disk. `parts` are the digests and settings that its `hash` is made of; `files` the SHA-256 of each file.
+
+    Each file is checked the first time it is read; every reading method raises `DataError` when one is not what was frozen.
+    """
+
+    folder: Path
+    hash: str
+    collection: str
+    control_fingerprint: str
+    created_at: datetime
+    counts: Mapping[str, int]
+    report: tuple[str, ...]
+    parts: Mapping[str, Any]
+    files: Mapping[str, str]
+    _checked: set[str] = field(default_factory=set, repr=False, compare=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Open the dataset in this folder. Raises `DataError` when there is none, or its manifest was changed."""
+        manifest = storage.read_manifest(folder)
+        try:
+            loaded = cls(
+                folder=folder,
+                hash=manifest["hash"],
+                collection=manifest["parts"]["collection"],
+                control_fingerprint=manifest["parts"]["control"],
+                created_at=datetime.fromisoformat(manifest["created_at"]),
+                counts=manifest["counts"],
+                report=tuple(manifest["report"]),
+                parts=manifest["parts"],
+                files=manifest["files"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise storage.damaged(folder / storage.MANIFEST, f"{type(error).__name__} {error}") from None
+        if loaded.parts.get("format") != FORMAT:
+            raise DataError(f"{folder} is a dataset of another format", hint="vecmigrate dataset build makes one of this version's")
+        if loaded.hash != fingerprint_of(loaded.parts):
+            raise storage.damaged(folder / storage.MANIFEST, "its hash is another")
+        return loaded
+
+    @property
+    def name(self) -> str:
+        """What people call it: the first digits of the hash."""
+        return self.hash[:SHORT]
+
+    @property
+    def chunk_ids(self) -> tuple[str, ...]:
+        """The ids of every chunk in the snapshot, sorted."""
+        return tuple(sorted(row["id"] for row in self._rows(CHUNKS, ["id"])))
+
+    @property
+    def trained_chunks(self) -> frozenset[str]:
+        """The chunks that some training pair names as relevant: gains on queries for others are the harder ones."""
+        return frozenset(row["chunk_id"] for row in self._rows(PAIRS, ["chunk_id"]))
+
+    def queries(self, split: Split | str) -> tuple[Query, ...]:
+        """The queries of one split, by id."""
+        wanted = Split(split)
+        return tuple(_query(row) for row in self._rows(QUERIES) if row["split"] == wanted)
+
+    def judgments(self, split: Split | str) -> tuple[Judgment, ...]:
+        """The judgments on the queries of one split, by query and chunk."""
+        ids = {query.id for query in self.queries(split)}
+        return tuple(Judgment(**row) for row in self._rows(JUDGMENTS) if row["query_id"] in ids)
+
+    def text(self, ids: Iterable[str]) -> dict[str, str]:
+        """The texts of these chunks as they were when frozen; ids that aren't in the snapshot are absent."""
+        return storage.read_texts(self._file(CHUNKS), frozenset(ids))
+
+    def training_pairs(self) -> tuple[TrainingPair, ...]:
+        """The pairs of the training split, with texts, by query and chunk."""
+        rows = list(self._rows(PAIRS))
+        texts = self.text({id for row in rows for id in (row["chunk_id"], *row["negatives"])})
+        asked = {query.id: query.text for query in self.queries(Split.TRAIN)}
+        return tuple(
+            TrainingPair(
+                query_id=row["query_id"],
+                chunk_id=row["chunk_id"],
+                query=asked[row["query_id"]],
+                positive=texts[row["chunk_id"]],
+                negatives=tuple(texts[id] for id in row["negatives"]),
+                weight=row["weight"],
+            )
+            for row in rows
+        )
+
+    def dev_set(self) -> DevSet:
+        """The dev queries that training stops by (a sample where there are many), with their judgments and pool."""
+        rows = list(self._rows(POOL))
+        chosen = {row["id"] for row in rows if row["kind"] == "query"}
+        return DevSet(
+            queries=tuple(query for query in self.queries(Split.DEV) if query.id in chosen),
+            judgments=tuple(judgment for judgment in self.judgments(Split.DEV) if judgment.query_id in chosen),
+            pool=dict(sorted(self.text({row["id"] for row in rows if row["kind"] == "chunk"}).items())),
+        )
+
+    def verify(self) -> None:
+        """Check every file now. Raises `DataError` naming the first that is not what was frozen."""
+        for file in self.files:
+            self._file(file)
+
+    def _rows(self, file: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        return storage.read_table(self._file(file), columns)
+
+    def _file(self, name: str) -> Path:
+        path = self.folder / name
+        if name not in self._checked:
+            try:
+                digest = storage.file_digest(path)
+            except OSError as error:
+                raise storage.damaged(path, error.strerror or str(error)) from None
+            if digest != self.files.get(name):
+                raise storage.damaged(path, "its content has changed")
+            self._checked.add(name)
+        return path
+
+
+def _query(row: Mapping[str, Any]) -> Query:
+    return Query(row["id"], row["text"], row["group"], row["at"], tuple(row["slices"]))
+
+
+def list_datasets(folder: Path) -> tuple[Dataset, ...]:
+    """Every dataset in the folder, oldest first. Folders that hold none are passed over. Raises `DataError` for a damaged manifest."""
+    found = [Dataset.load(manifest.parent) for manifest in folder.glob(f"[!.]*/{storage.MANIFEST}")]
+    return tuple(sorted(found, key=lambda dataset: (dataset.created_at, dataset.hash)))
+
+
+def latest(folder: Path) -> Dataset:
+    """The dataset built last. Raises `DataError` when there is none."""
+    found = list_datasets(folder)
+    if not found:
+        raise DataError(f"there is no dataset in {folder}", hint="vecmigrate dataset build")
+    return found[-1]
