@@ -55,7 +55,7 @@ class VerbGroup(click.RichGroup):
         if ctx.resilient_parsing or not getattr(ctx, "_listing", False):
             command: click.Command = getattr(importlib.import_module(f"vecmigrate.cli.{module}"), f"{cmd_name}_command")
             command.short_help = command.short_help or line
-            return command
+            return _with_common_options(command)
         return click.RichCommand(cmd_name, help=line, short_help=line)
 
     def format_help(self, ctx: click.Context, formatter: Any) -> None:
@@ -64,20 +64,54 @@ class VerbGroup(click.RichGroup):
         super().format_help(ctx, formatter)
 
 
-@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
-@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Use this vecmigrate.toml.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-@click.option("--yes", "-y", is_flag=True, help="Go ahead without asking.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
-@click.option("--verbose", "-v", is_flag=True, help="Show the traceback of an error.")
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    session = ctx.find_object(Session)
+    if value and session is not None and param.name is not None:
+        setattr(session, param.name, value)
+
+
+def common_options() -> list[click.Option]:
+    """The options that every verb takes, before or after its name."""
+    flags = [
+        (["--json", "as_json"], "Print one JSON object on stdout."),
+        (["--yes", "-y"], "Go ahead without asking."),
+        (["--quiet", "-q"], "No progress on stderr."),
+        (["--verbose", "-v"], "Show the traceback of an error."),
+    ]
+    path = click.Path(path_type=Path, dir_okay=False)
+    config = click.Option(
+        ["--config", "config_path"], type=path, callback=_remember, expose_value=False, is_eager=True, help="Use this vecmigrate.toml."
+    )
+    return [config, *(click.Option(names, is_flag=True, callback=_remember, expose_value=False, help=text) for names, text in flags)]
+
+
+def _with_common_options(command: click.Command) -> click.Command:
+    """The command, and a group's subcommands, with the common options; given them once."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _with_common_options(inner)
+    elif not any(p.name == "as_json" for p in command.params):
+        command.params += common_options()
+    return command
+
+
+class _Root(VerbGroup):
+    """Makes the session before any option is read, so that the options can be noted in it."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As click's, with the session as the context's object."""
+        return super().make_context(*args, **{**kwargs, "obj": Session()})
+
+
+@click.group(cls=_Root, params=common_options(), context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
 @click.version_option(__version__, prog_name="vecmigrate")
 @click.pass_context
-def root(ctx: click.Context, config: Path | None, as_json: bool, yes: bool, quiet: bool, verbose: bool) -> None:
+def root(ctx: click.Context) -> None:
     """Fine-tune an embedding model on your own query log, and move a live vector store to it, reversibly.
 
     Start with `vecmigrate demo`, or with `vecmigrate init` on your own store.
     """
-    ctx.obj = ctx.with_resource(Session(config_path=config, as_json=as_json, yes=yes, quiet=quiet, verbose=verbose))
+    ctx.with_resource(ctx.obj)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -90,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(args: list[str]) -> int:
     """As `main`, returning the exit code."""
-    verbose = "--verbose" in args or "-v" in args
+    verbose = bool({"--verbose", "-v"} & set(args))
     try:
         result = root.main(args=args, prog_name="vecmigrate", standalone_mode=False)
         return result if isinstance(result, int) else 0

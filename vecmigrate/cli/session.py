@@ -179,7 +179,7 @@ class Session:
             return
         if not sys.stdin.isatty():
             raise UsageError(
-                "this changes the store, and there is no terminal to ask", hint="look at the plan above, then add --yes before the verb"
+                "this changes the store, and there is no terminal to ask", hint="look at the plan above, then add --yes"
             )
         if typed is None:
             click.confirm("Proceed?", abort=True, err=True)
