@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vecmigrate.evaluation.result import Comparison, SliceResult
-from vecmigrate.evaluation.statistics import queries_needed
+from vecmigrate.evaluation.statistics import FEWEST, queries_needed
 
 WORTHWHILE = 0.02
 """A difference of the main measure that one would want to know of: what a test must be able to see to be called strong enough."""
 ENOUGH_QUERIES = 50
-ROUGH = 10
 GOOD_RECALL = 0.9
 _LABEL_GAP = 0.02
 _SLOWER = 2.0
@@ -48,7 +47,7 @@ def _verdicts(c: Comparison) -> Iterator[str]:
 
 def _power(c: Comparison) -> Iterator[str]:
     figures = c.main.figures
-    if figures.n < ROUGH:
+    if figures.n < FEWEST:
         yield f"only {figures.n} {'query' if figures.n == 1 else 'queries'}: nothing here holds beyond them"
     if inconclusive(c) and figures.detectable is None:
         yield f"underpowered: n={figures.n}, too few or too alike to say what difference could be seen"

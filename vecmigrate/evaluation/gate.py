@@ -150,7 +150,7 @@ def _others(comparison: Comparison, section: GateSection) -> Iterator[Check]:
 def _slice(part: SliceResult, section: GateSection) -> Check:
     figures, margin = part.figures, section.slice_margin
     interval = figures.interval
-    worse = figures.difference < -margin and (interval is None or interval.high < 0)
+    worse = figures.difference < -margin and interval is not None and interval.high < 0
     open_ = interval is None or interval.low <= -margin
     return Check(
         kind="slice",

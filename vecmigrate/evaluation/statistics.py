@@ -21,11 +21,14 @@ Values = NDArray[np.float64]
 
 RESAMPLES = 9_999
 POWER = 0.8
+FEWEST = 10
+"""Queries below which no interval is given."""
 TIE = 1e-9
 """Differences smaller than this are rounding, and ties."""
 
 _BLOCK = 4_000_000
 _EXACT_UP_TO = 13
+_LEAST_TAIL = 1e-9
 _NORMAL = NormalDist()
 
 
@@ -41,7 +44,7 @@ class Interval:
 class Paired:
     """Candidate against control on `n` queries; `difference` is candidate minus control.
 
-    `interval` is None where it can't be had (one query). `detectable` is the smallest true difference that this many queries with
+    `interval` is None below ten queries. `detectable` is the smallest true difference that this many queries with
     this scatter would show with 80 % probability; None where there is no scatter to go by.
     """
 
@@ -93,18 +96,20 @@ def paired(control: Values, candidate: Values, procedure: Procedure = Procedure(
 
 
 def bootstrap_interval(differences: Values, procedure: Procedure = Procedure()) -> Interval | None:
-    """The BCa bootstrap interval of the mean (Efron, JASA 1987): percentiles, corrected for bias and skew.
+    """The BCa bootstrap interval of the mean (Efron, JASA 1987): percentiles, corrected for bias and skew, at levels widened for
+    small samples as Hesterberg proposes (American Statistician 2015), without which 20 queries give too narrow an interval.
 
-    None for fewer than two queries. Where all differences are one value the interval is that value: resampling can't know better.
+    None for fewer than ten queries: of five, it would hold the truth in 7 cases of 10 and say 95 %. Where all differences are one
+    value the interval is that value: resampling can't know better.
     """
     n = len(differences)
-    if n < 2:
+    if n < FEWEST:
         return None
     mean = float(differences.mean())
     if np.ptp(differences) == 0:
         return Interval(mean, mean)
     means = np.sort(_resampled_means(differences, procedure))
-    low, high = (_corrected(level, means, mean, _acceleration(differences)) for level in _levels(procedure.confidence))
+    low, high = (_corrected(level, means, mean, _acceleration(differences)) for level in _widened(procedure.confidence, n))
     return Interval(float(np.quantile(means, low)), float(np.quantile(means, high)))
 
 
@@ -147,6 +152,22 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 def _levels(confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     return tail, 1 - tail
+
+
+def _widened(confidence: float, n: int) -> tuple[float, float]:
+    """Percentiles that are as far out as Student's t says, times √(n / (n - 1)) for the resamples' too small spread."""
+    reach = _student(_NORMAL.inv_cdf(_levels(confidence)[1]), n - 1) * math.sqrt(n / (n - 1))
+    tail = max(_NORMAL.cdf(-reach), _LEAST_TAIL)
+    return tail, 1 - tail
+
+
+def _student(z: float, freedom: int) -> float:
+    """Student's quantile from the normal one: Abramowitz and Stegun 26.7.5, right to 0.001 from nine degrees of freedom at 99 %."""
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    fourth = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160
+    return z + first / freedom + second / freedom**2 + third / freedom**3 + fourth / freedom**4
 
 
 def _reach(confidence: float, power: float) -> float:
