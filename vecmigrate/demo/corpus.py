@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-MAX_TEXT = 700
+MAX_TEXT = 400
 MIN_DOC = 12
 
 # Modules that import quietly everywhere and are not due for removal.

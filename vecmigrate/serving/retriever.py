@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from vecmigrate.encoding.encoder import EncoderSource
 from vecmigrate.errors import NotFound, PreflightRefused, VersionRetired
@@ -55,6 +55,16 @@ class Retriever:
         self._lock = threading.Lock()
         self._pointer: tuple[Pointer, float] | None = None
         self._versions: dict[int, IndexVersion] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the store's connections back."""
+        self._store.close()
 
     def search(self, query: str, k: int = 10, *, where: Mapping[str, Any] | None = None) -> Answer:
         """The `k` best chunks for one query; `where` is a filter as in `vecmigrate.filters`."""
