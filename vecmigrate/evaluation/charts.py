@@ -16,7 +16,7 @@ COLUMNS = 320
 """Bars of the waterfall, at most."""
 
 _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-_EDGE = 10.0
+_EDGE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Axis:
 
     @property
     def zero(self) -> float:
-        """Where no difference lies."""
-        return self.at(0.0)
+        """Where no difference lies, in percent of the width: the template draws that line through all rows."""
+        return 100 * self.at(0.0) / WIDTH
 
 
 @dataclass(frozen=True, slots=True)
