@@ -12,7 +12,7 @@ from vecmigrate.errors import GateFailed, UsageError
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
     from vecmigrate.dataset import Dataset
-    from vecmigrate.evaluation import Comparison, CompareRequest
+    from vecmigrate.evaluation import CompareRequest, Comparison
     from vecmigrate.versions import IndexVersion
 
 

@@ -140,10 +140,8 @@ def sync_command(session: Session, version: str | None, allow_mass_deletion: boo
 
     store = session.store
     chosen = [session.version(version)] if version else [v for v in store.versions() if v.number and v.state in SEARCHABLE]
-    reports = []
     with store.operation("shadow sync", actor=session.actor):
-        for target in chosen:
-            reports.append(sync(store, target, session.encoders.encoder_for(target), allow_mass_deletion=allow_mass_deletion))
+        reports = [sync(store, v, session.encoders.encoder_for(v), allow_mass_deletion=allow_mass_deletion) for v in chosen]
     lines = [f"{r.version.name}: {r.loaded} encoded, {r.removed} removed in {r.seconds:.1f} s" for r in reports]
     data = {"versions": [{"version": r.version.label, "loaded": r.loaded, "removed": r.removed} for r in reports]}
     session.emit(data, lines or ["no version is kept up yet"], following="vecmigrate status --check")
