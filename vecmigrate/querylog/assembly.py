@@ -114,12 +114,12 @@ class Assembly:
         return tuple(search.event() for search in self._searches.values())
 
     def _join(self, row: _Search, searches: list[_Search]) -> None:
-        if len(searches) > 1:
-            searches = [s for s in searches if row.session and s.session == row.session]
-        if len(searches) == 1:
-            searches[0].absorb(row)
+        same_session = [search for search in searches if row.session and search.session == row.session]
+        fitting = searches if len(searches) == 1 else same_session
+        if len(fitting) == 1:
+            fitting[0].absorb(row)
         else:
-            self._notes["events belong to no query of the log" if not searches else "events fit more than one query"] += 1
+            self._notes["events fit more than one query" if searches else "events belong to no query of the log"] += 1
 
     def _merge(self, key: tuple[str, str, str, str], search: _Search) -> None:
         if key in self._searches:
@@ -136,7 +136,8 @@ class Assembly:
         search.shown = dict.fromkeys(self._references(read, "query_response_hit_ids"))
         for name, kind in FEEDBACK_COLUMNS.items():
             search.acts |= dict.fromkeys(Feedback(ref, kind) for ref in self._references(read, name))
-        search.acts |= dict.fromkeys(Feedback(ref, FeedbackKind.RATING, value) for ref, value in _ratings(read["ratings"]))
+        rated = _ratings(read["ratings"], tuple(search.shown))
+        search.acts |= dict.fromkeys(Feedback(ref, FeedbackKind.RATING, value) for ref, value in rated)
         return search
 
     def _references(self, read: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -209,9 +210,9 @@ def _first(values: Mapping[str, Any], paths: tuple[str, ...]) -> Any:
     return None
 
 
-def _ratings(value: Any) -> tuple[tuple[str, float], ...]:
+def _ratings(value: Any, shown: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
     try:
-        return fields.ratings(value)
+        return fields.ratings(value, shown)
     except ValueError as error:
         raise ValueError(f"ratings: {error}") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -62,12 +62,20 @@ def references(value: Any, *, split: bool = True) -> tuple[str, ...]:
     return tuple(ref for ref in (reference(item) for item in items) if ref)
 
 
-def ratings(value: Any) -> tuple[tuple[str, float], ...]:
-    """(reference, rating) pairs of a mapping or of a list of `{"id": …, "rating": …}`, either also as JSON text."""
+def ratings(value: Any, shown: Sequence[str] = ()) -> tuple[tuple[str, float], ...]:
+    """(reference, rating) pairs of a mapping or of a list of `{"id": …, "rating": …}`, either also as JSON text.
+
+    A bare number rates the one result that was `shown`; so do several bare numbers, by their mean.
+    """
     if isinstance(value, str):
         value = json.loads(value) if value.strip() else None
-    if value is None:
+    if value is None or value == []:
         return ()
+    bare = value if isinstance(value, list | tuple) else [value]
+    if all(isinstance(number, int | float | Decimal) for number in bare):
+        if len(shown) != 1:
+            raise ValueError(f"a bare number needs one id in query_response_hit_ids, and there are {len(shown)}")
+        return ((shown[0], rating(sum(map(rating, bare)) / len(bare))),)
     if isinstance(value, Mapping) and _RATED.isdisjoint(value):
         return tuple(_rated((key, number)) for key, number in value.items() if number is not None)
     return tuple(_rated(item) for item in (value if isinstance(value, list | tuple) else [value]))
@@ -102,33 +110,31 @@ def moment(value: Any) -> tuple[datetime | None, bool]:
             found = datetime(value.year, value.month, value.day)
         case bool():
             raise ValueError(f"{value} is not a time")
+        case float() | Decimal() if math.isnan(value):
+            return None, False
         case int() | float() | Decimal():
-            found = _epoch(float(value))
+            found = _epoch(value)
         case _:
             raise ValueError(f"{_shown(value)} is not a time")
-    return _in_range(found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC), value), found.tzinfo is None
-
-
-def _in_range(found: datetime, value: Any) -> datetime:
     if not EARLIEST_YEAR <= found.year <= LATEST_YEAR:
         raise ValueError(f"{_shown(value)} is not a time between {EARLIEST_YEAR} and {LATEST_YEAR}")
-    return found
+    return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC), found.tzinfo is None
 
 
 def _written(text: str) -> datetime:
     if _NUMBER.fullmatch(text):
-        return _epoch(float(text))
+        return _epoch(Decimal(text))
     try:
         return datetime.fromisoformat(text.removesuffix("UTC").rstrip() + ("Z" if text.endswith("UTC") else ""))
     except (ValueError, OverflowError):
         raise ValueError(f"{_shown(text)} is not a time; expected ISO 8601 or epoch seconds") from None
 
 
-def _epoch(number: float) -> datetime:
-    for limit, divisor in ((1e11, 1), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9)):
+def _epoch(number: float | Decimal) -> datetime:
+    for limit, divisor in ((10**11, 1), (10**14, 10**3), (10**17, 10**6), (10**20, 10**9)):
         if 0 < number < limit:
-            return _EPOCH + timedelta(seconds=number / divisor)
-    raise ValueError(f"{number!r} is not a time; expected epoch seconds or milliseconds")
+            return _EPOCH + timedelta(seconds=float(number) / divisor)
+    raise ValueError(f"{_shown(number)} is not a time; expected epoch seconds or milliseconds")
 
 
 def _rated(item: Any) -> tuple[str, float]:

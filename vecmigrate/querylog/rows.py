@@ -23,8 +23,9 @@ LONGEST_LINE = 16 * 1024 * 1024
 LONGEST_RECORD = 200
 """Lines that one quoted CSV record may span before its quote counts as never closed."""
 
-_UNREADABLE_TEXT = "bytes that are not UTF-8 were replaced"
-_NUL = "NUL bytes were removed"
+_UNREADABLE_TEXT = "lines held bytes that are not UTF-8, which were replaced"
+_NUL = "lines held NUL bytes, which were removed"
+_WHERE = "check the name; the query log's is `path` under [log] in vecmigrate.toml, from that file's folder on"
 _ENCODED_OTHERWISE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 
@@ -64,10 +65,10 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise DataError(f"the query log {path} does not exist", hint="check `path` under [log] in vecmigrate.toml") from None
+        raise DataError(f"{path} does not exist", hint=_WHERE) from None
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise DataError(f"the query log {path} cannot be read: {why}", hint="check `path` under [log] in vecmigrate.toml") from None
+        raise DataError(f"{path} cannot be read: {why}", hint=_WHERE) from None
 
 
 def text_lines(path: Path, notes: Counter[str]) -> Iterator[tuple[int, str] | Problem]:
