@@ -112,11 +112,13 @@ class TrainingSection(Section):
 
 
 class EncodingSection(Section):
-    """`[encoding]`: how texts become vectors. `precision` is part of the model version."""
+    """`[encoding]`: how texts become vectors. `precision` is part of the model version. `tokens_per_batch` and `threads` follow the
+    device where they aren't given.
+    """
 
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    tokens_per_batch: int = Field(default=4096, ge=128)
+    tokens_per_batch: int | None = Field(default=None, ge=128)
     threads: int | None = Field(default=None, ge=1)
 
 
