@@ -1,0 +1,96 @@
+"""One Chroma client, with retries, our errors, and the one compare-and-set that Chroma has: `create_collection`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from vecmigrate.errors import DataError, NotFound, StoreError
+from vecmigrate.retrying import retry_transient
+from vecmigrate_chroma.faults import translated
+
+T = TypeVar("T")
+
+MOST_IDS = 5_000
+"""Ids in one request: well below the 32,766 variables that SQLite allows, whatever the client says."""
+
+_ATTEMPT = "attempt"
+
+
+class Driver:
+    """A connected client. `place` is what people are told: the directory or the URL; `server` tells the two apart."""
+
+    def __init__(self, client: Any, place: str, *, server: bool) -> None:
+        self._client = client
+        self.place = place
+        self.server = server
+        self.batch_size: int = min(MOST_IDS, self.call("asking for the batch size", client.get_max_batch_size))
+        self.version: str = self.call("asking for the version", client.get_version)
+
+    def call(self, what: str, request: Callable[[], T]) -> T:
+        """Run a request that may be repeated, and repeat it while the server does not answer."""
+
+        def once() -> T:
+            with translated(what):
+                return request()
+
+        return retry_transient(once)
+
+    def find(self, name: str) -> Any | None:
+        """The collection of this name as it is now, or None. Loads no embedding function."""
+        try:
+            return self.call(f"opening collection {name!r}", lambda: self._client.get_collection(name, embedding_function=None))
+        except NotFound:
+            return None
+
+    def names(self, prefix: str) -> list[str]:
+        """The names of all collections that begin so."""
+        listed = self.call("listing the collections", self._client.list_collections)
+        return [found.name for found in listed if found.name.startswith(prefix)]
+
+    def create(self, name: str, metadata: Mapping[str, Any], configuration: Mapping[str, Any] | None = None) -> Any | None:
+        """Create a collection, exactly once among all callers: None when another caller has made it.
+
+        The attempt is marked, so that a creation whose answer was lost on the way is known as our own.
+        """
+        attempt = uuid4().hex
+        full = {"hnsw": {}, **(configuration or {}), "embedding_function": None}
+        try:
+            return self.call(
+                f"creating collection {name!r}",
+                lambda: self._client.create_collection(
+                    name, embedding_function=None, configuration=full, metadata={**metadata, _ATTEMPT: attempt}
+                ),
+            )
+        except (StoreError, DataError):
+            found = self.find(name)
+            if found is None:
+                raise
+            return found if (found.metadata or {}).get(_ATTEMPT) == attempt else None
+
+    def delete(self, name: str) -> None:
+        """Delete a collection; one that isn't there is ignored."""
+        try:
+            self.call(f"deleting collection {name!r}", lambda: self._client.delete_collection(name))
+        except NotFound:
+            return
+
+    def now(self) -> datetime:
+        """The server's clock, so that operators on several machines agree."""
+        nanoseconds: int = self.call("asking for the time", self._client.heartbeat)
+        return datetime.fromtimestamp(nanoseconds / 1e9, tz=UTC)
+
+    def close(self) -> None:
+        """Give the client back; its HTTP connections too, which chromadb leaves open."""
+        session = session_of(self._client)
+        with translated("closing"):
+            self._client.close()
+        if session is not None:
+            session.close()
+
+
+def session_of(client: Any) -> Any | None:
+    """The httpx client of a chromadb HTTP client; None for a directory."""
+    return getattr(getattr(client, "_server", None), "_session", None)

@@ -1,0 +1,30 @@
+"""The names of what we put beside the application's collection, and the metadata keys in it."""
+
+from __future__ import annotations
+
+PREFIX = "vecmigrate."
+HASH_KEY = "vecmigrate_hash"
+"""A row's text hash: tells a stale vector."""
+METADATA_HASH_KEY = "vecmigrate_metadata_hash"
+"""A row's metadata hash: tells a copy whose filters would answer from yesterday."""
+OWN_KEYS = frozenset({HASH_KEY, METADATA_HASH_KEY})
+
+
+def vectors_name(collection: str, version: int) -> str:
+    """The collection with a version's vectors."""
+    return f"{PREFIX}{collection}.v{version}"
+
+
+def epoch_name(collection: str, epoch: int) -> str:
+    """The collection whose creation made this epoch."""
+    return f"{PREFIX}{collection}.epoch.{epoch:08}"
+
+
+def events_name(collection: str) -> str:
+    """The collection with the versions' events."""
+    return f"{PREFIX}{collection}.events"
+
+
+def lock_name(collection: str, turn: int) -> str:
+    """The collection whose creation gave this turn to an operator."""
+    return f"{PREFIX}{collection}.lock.{turn:08}"

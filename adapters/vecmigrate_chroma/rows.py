@@ -1,0 +1,128 @@
+"""Reading a Chroma collection: all ids first, then records by id, never by offset.
+
+Offset paging skips live rows when others are deleted meanwhile (measured: 900 of 5,000); ids taken at once can't.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from random import Random
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecmigrate.errors import NotFound
+from vecmigrate.filters import Filter
+from vecmigrate.records import Chunk
+from vecmigrate_chroma.driver import Driver
+from vecmigrate_chroma.naming import HASH_KEY, METADATA_HASH_KEY, OWN_KEYS
+from vecmigrate_chroma.where import translate
+
+T = TypeVar("T")
+
+
+def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Parts of at most `size`, in order."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def metadata_hash(metadata: Mapping[str, Any]) -> str:
+    """A short hash of the application's metadata, whatever the order of its keys."""
+    kept = {key: value for key, value in metadata.items() if key not in OWN_KEYS and value is not None}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+class Rows:
+    """The rows of one collection, held by its handle: what was read stays the same collection, whatever is renamed."""
+
+    def __init__(self, driver: Driver, handle: Any) -> None:
+        self._driver = driver
+        self.handle = handle
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return str(self.handle.name)
+
+    def count(self) -> int:
+        """How many rows."""
+        return int(self._driver.call(f"counting {self.name!r}", self.handle.count))
+
+    def ids(self, where: Filter | None = None) -> list[str]:
+        """All ids, or those that pass; one request that carries nothing else."""
+        condition = translate(where)
+        found = self._driver.call(f"listing {self.name!r}", lambda: self.handle.get(where=condition, include=[]))
+        return list(found["ids"])
+
+    def records(self, ids: Sequence[str], *include: str) -> Iterator[dict[str, tuple[Any, ...]]]:
+        """For parts of `ids`: id → what was asked for, in its order. Ids that are gone are absent; each id once."""
+        for part in slices(list(dict.fromkeys(ids)), self._driver.batch_size):
+            yield self._part(part, include)
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The stored vectors of these ids. Chroma gives them back to about 1e-7 of what was written."""
+        return {id: np.asarray(v, dtype=np.float32) for part in self.records(ids, "embeddings") for id, (v,) in part.items()}
+
+    def hashes(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Of a version of ours: id → (text hash, metadata hash)."""
+        found: dict[str, tuple[str, str]] = {}
+        for part in self.records(ids, "metadatas"):
+            found.update({id: (str((m or {}).get(HASH_KEY)), str((m or {}).get(METADATA_HASH_KEY))) for id, (m,) in part.items()})
+        return found
+
+    def _part(self, ids: Sequence[str], include: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        found = self._driver.call(f"reading {self.name!r}", lambda: self.handle.get(ids=list(ids), include=list(include)))
+        return {id: tuple(found[name][place] for name in include) for place, id in enumerate(found["ids"])}
+
+
+class Source:
+    """The application's collection, found by its name each time: the application may have made it anew."""
+
+    def __init__(self, driver: Driver, name: str, text_key: str | None) -> None:
+        self._driver = driver
+        self.name = name
+        self.text_key = text_key
+
+    def open(self) -> Rows:
+        """The collection as it is now. Raises `NotFound`."""
+        handle = self._driver.find(self.name)
+        if handle is None:
+            raise NotFound(f"there is no collection {self.name!r} in {self._driver.place}", hint="check source in [store]")
+        return Rows(self._driver, handle)
+
+    def text_of(self, document: str | None, metadata: Mapping[str, Any] | None) -> str:
+        """What was embedded: the document, or the metadata field that `text_key` names. Empty when there is none."""
+        text = document if self.text_key is None else (metadata or {}).get(self.text_key)
+        return text if isinstance(text, str) else ""
+
+    def chunks(self, rows: Rows, ids: Sequence[str]) -> list[Chunk]:
+        """The rows of these ids as chunks, blank ones too, in the order of `ids`."""
+        found: dict[str, Chunk] = {}
+        for part in rows.records(ids, "documents", "metadatas"):
+            for id, (document, metadata) in part.items():
+                kept = {key: value for key, value in (metadata or {}).items() if key not in OWN_KEYS}
+                found[id] = Chunk(id, self.text_of(document, metadata), kept)
+        return [found[id] for id in dict.fromkeys(ids) if id in found]
+
+    def scan(self, rows: Rows, ids: Sequence[str], batch_size: int) -> Iterator[list[Chunk]]:
+        """Chunks with text in batches of at most `batch_size`."""
+        for part in slices(ids, batch_size):
+            batch = [chunk for chunk in self.chunks(rows, part) if chunk.text.strip()]
+            if batch:
+                yield batch
+
+    def sample(self, size: int, seed: int) -> list[Chunk]:
+        """Chunks with text, in an order of ids drawn by `seed`, until there are `size`."""
+        rows = self.open()
+        ids = sorted(rows.ids())
+        Random(seed).shuffle(ids)  # noqa: S311 - a seeded draw, no secret
+        found: list[Chunk] = []
+        for part in slices(ids, max(100, min(size, self._driver.batch_size))):
+            if len(found) >= size:
+                break
+            found += [chunk for chunk in self.chunks(rows, part) if chunk.text.strip()]
+        return found[:size]

@@ -1,0 +1,306 @@
+"""The store itself: the contract of `vecmigrate.store`, put together from its parts."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StoreError, UsageError, VersionRetired, WrongSpace
+from vecmigrate.filters import Filter
+from vecmigrate.records import Chunk, Hit
+from vecmigrate.store import Capability, Differences, Health, Inspection, Probe, Vectors
+from vecmigrate.versions import GONE, AnnParameters, AuditEvent, Element, IndexVersion, ModelVersion, Pointer, State
+from vecmigrate_chroma.contents import Contents, refuse_unusable
+from vecmigrate_chroma.directory import Directory
+from vecmigrate_chroma.driver import Driver
+from vecmigrate_chroma.inspecting import SPACE_OF, Shape, inspect
+from vecmigrate_chroma.lease import ServerLease
+from vecmigrate_chroma.ledger import Ledger
+from vecmigrate_chroma.naming import vectors_name
+from vecmigrate_chroma.rows import Rows, Source
+from vecmigrate_chroma.search import LOST_SHARE, SELF_QUERIES, Search
+from vecmigrate_chroma.settings import ChromaSettings
+
+
+class ChromaStore:
+    """One Chroma collection with its versions and pointer. Safe among threads."""
+
+    name = "chroma"
+
+    def __init__(self, driver: Driver, guard: Directory | ServerLease, settings: ChromaSettings, collection: str) -> None:
+        self._driver = driver
+        self._guard = guard
+        self._collection = collection
+        self._source = Source(driver, settings.source, settings.text_key)
+        self._ledger = Ledger(driver, collection, settings.source)
+        self._contents = Contents(driver, self._source)
+        self._search = Search(driver)
+        self._handles: dict[int, Rows] = {}
+        self._closing = threading.Lock()
+        self._closed = False
+
+    # Source.
+
+    @property
+    def collection(self) -> str:
+        """The collection's name in vecmigrate."""
+        return self._collection
+
+    def can(self, capability: Capability) -> Probe:
+        """What Chroma can. A persistent directory is one process's."""
+        if capability is Capability.HALF_PRECISION:
+            return Probe(False, "Chroma keeps 32-bit floats only")
+        if capability is Capability.READ_ROWS:
+            return Probe(False, "Chroma has no tables; read the query log from a file")
+        if capability is Capability.CONCURRENT_PROCESSES and not self._driver.server:
+            serve = f"chroma run --path {self._driver.place} --port 8000"
+            return Probe(False, f"a persistent directory is one process's; for several run a server ({serve}) and give its url")
+        return Probe(True)
+
+    def inspect(self) -> Inspection:
+        """Read configuration and every row's document and metadata once."""
+        return inspect(self._driver, self._source, self._collection)
+
+    def count(self) -> int:
+        """How many rows have a text. Reads them all: Chroma has no such count."""
+        return sum(len(batch) for batch in self.scan())
+
+    def scan(self, *, batch_size: int = 1000) -> Iterator[Sequence[Chunk]]:
+        """The rows whose ids were there at the start and that are still there when their batch is read. No snapshot: Chroma has none."""
+        rows = self._source.open()
+        yield from self._source.scan(rows, rows.ids(), batch_size)
+
+    def sample(self, size: int, *, seed: int = 0) -> Sequence[Chunk]:
+        """Rows with text; each has a vector, as all do in Chroma."""
+        return self._source.sample(size, seed)
+
+    def fetch(self, ids: Sequence[str]) -> dict[str, Chunk]:
+        """The rows of these ids."""
+        return {chunk.id: chunk for chunk in self._source.chunks(self._source.open(), ids)} if ids else {}
+
+    # Versions.
+
+    def versions(self) -> Sequence[IndexVersion]:
+        """Every registered version; `rows` is left None: counting is a request of its own for each."""
+        return self._ledger.versions()
+
+    def adopt(self, model: ModelVersion) -> IndexVersion:
+        """Write epoch 1 with v0's record; the application's collection is not touched."""
+        shape = Shape.of(self._source.open())
+        if shape.dimension is not None and shape.dimension != model.dimension:
+            raise WrongSpace(
+                f"collection {self._source.name!r} has vectors of {shape.dimension} dimensions, {model.name} makes {model.dimension}",
+                hint="name the model that made them in [control]",
+            )
+        if not self._ledger.epochs():
+            self._guard.write()
+            record = _record(model, shape, shape.ann, f"{self._driver.place} collection {self._source.name!r}")
+            self._ledger.adopt(record)
+        control = self._ledger.version(0)
+        if control.model.fingerprint != model.fingerprint:
+            raise Conflict(f"{control.name} is registered as {control.model.name}", hint="vecmigrate status shows it; name that model in [control]")
+        return control
+
+    def create_version(self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None) -> IndexVersion:
+        """Take the next number and create its collection. Raises `PreflightRefused` before `adopt` or without room on the disk,
+        `UsageError` for what Chroma can't keep.
+        """
+        if element is not None and element is not Element.FLOAT32:
+            raise UsageError(f"Chroma keeps no {element} vectors, 16-bit or other", hint="leave the element at float32")
+        if ann is not None and ann.kind != "hnsw":
+            raise UsageError(f"Chroma has no index of kind {ann.kind!r}", hint="its index is hnsw; exact search works beside it")
+        if not self._ledger.epochs():
+            raise PreflightRefused(f"{self._collection} has no control yet", hint="adopt its own model first")
+        rows = self._source.open()
+        self._guard.write()
+        self._guard.refuse_without_room(rows.count(), model.dimension)
+        shape, control = Shape.of(rows), self._ledger.version(0)
+        record = {**_record(model, shape, ann or control.ann, ""), "metric": str(control.metric)}
+        version = self._ledger.version(self._ledger.register(record))
+        self._storage(version)
+        return version
+
+    def advance(self, version: IndexVersion, to: State, *, actor: str, note: str = "") -> IndexVersion:
+        """Compare-and-set of the state."""
+        self._guard.write()
+        self._ledger.advance(version, to, actor=actor, note=note)
+        return self._ledger.version(version.number)
+
+    def pending(self, version: IndexVersion, *, batch_size: int = 2048) -> Iterator[Sequence[Chunk]]:
+        """What the version lacks, or has with another text or other metadata: filters answer from the copy, so both must be right."""
+        if version.number:
+            yield from self._contents.pending(self._readable(version), batch_size)
+
+    def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+        """Upsert in parts of the server's batch size. Each part is whole or absent after a crash; running it again completes it."""
+        _refuse_control(version, "written")
+        refuse_unusable(version, chunks, vectors)
+        self._guard.write()
+        if chunks:
+            self._contents.load(self._storage(version), chunks, vectors)
+
+    def remove(self, version: IndexVersion, ids: Sequence[str]) -> None:
+        """Delete rows of a version of ours."""
+        _refuse_control(version, "deleted from")
+        self._guard.write()
+        rows = self._readable(version)
+        if ids and rows is not None:
+            self._contents.remove(rows, ids)
+
+    def build_index(self, version: IndexVersion) -> None:
+        """Chroma indexes while it loads; this checks that a sample is found. Raises `StoreError` for an index that lost vectors:
+        Chroma can't rebuild it in place.
+        """
+        rows = self._readable(version)
+        ids = sorted(rows.ids()) if rows is not None else []
+        asked = ids[:: max(1, len(ids) // SELF_QUERIES)][:SELF_QUERIES]
+        lost = self._search.lost(rows, version.metric, asked) if rows is not None else []
+        if len(lost) > LOST_SHARE * len(asked):
+            raise StoreError(
+                f"the index of {version.name} is damaged: {len(lost)} of {len(asked)} sampled vectors are not found by themselves",
+                hint=f"vecmigrate shadow drop {version.label}, then build anew; two processes writing to one directory do this",
+            )
+
+    def differences(self, version: IndexVersion, *, sample: int = 20) -> Differences:
+        """Compare with the source by id and hashes; another metadata counts as stale, since filters answer from the copy."""
+        if version.number == 0:
+            return self._control_differences()
+        return self._contents.differences(self._readable(version), sample)
+
+    def health(self, version: IndexVersion) -> Health:
+        """Look at every vector, and ask for a sample of them by themselves."""
+        rows = self._readable(version)
+        return self._search.health(rows, version.metric, version.model.dimension) if rows is not None else Health(0, None, None, "empty")
+
+    def vectors(self, version: IndexVersion, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The stored vectors."""
+        rows = self._readable(version)
+        return rows.vectors(ids) if rows is not None and ids else {}
+
+    def search(
+        self, version: IndexVersion, queries: Vectors, k: int, *, where: Filter | None = None, exact: bool = False
+    ) -> list[tuple[Hit, ...]]:
+        """Pinned to the version's own collection. Filters answer from the metadata that was copied with the vectors."""
+        if queries.ndim != 2 or queries.shape[1] != version.model.dimension:
+            raise WrongSpace(f"queries of shape {queries.shape} for {version.name}", hint=f"expected (n, {version.model.dimension})")
+        if k < 1:
+            raise UsageError(f"k is {k}", hint="ask for at least one hit")
+        if not len(queries):
+            return []
+        ask = self._search.exact if exact else self._search.indexed
+        try:
+            rows = self._readable(version)
+            return ask(rows, version.metric, queries, k, where) if rows is not None else [()] * len(queries)
+        except NotFound:
+            self._handles.pop(version.number, None)
+            rows = self._readable(version)
+            return ask(rows, version.metric, queries, k, where) if rows is not None else [()] * len(queries)
+
+    def drop(self, version: IndexVersion) -> None:
+        """Delete a gone version's collection. Chroma gives its disk to later rows, not back: `chroma vacuum` does that."""
+        _refuse_control(version, "dropped")
+        self._guard.write()
+        now = self._ledger.version(version.number)
+        if now.state not in GONE:
+            raise Conflict(f"{now.name} is {now.state}", hint=f"vecmigrate retire {now.label} comes first")
+        self._handles.pop(now.number, None)
+        self._driver.delete(vectors_name(self._collection, now.number))
+        self._ledger.note_drop(now)
+
+    # Pointing.
+
+    def pointer(self) -> Pointer | None:
+        """The highest epoch: one request that finds nothing, once the epochs so far are known."""
+        return self._ledger.pointer()
+
+    def activate(self, version: int, *, expect_epoch: int, actor: str, reason: str = "") -> Pointer:
+        """Create the next epoch collection: exactly one caller can, and that is the flip, its states and its audit event at once."""
+        self._guard.write()
+        return self._ledger.activate(version, expect_epoch=expect_epoch, actor=actor, reason=reason)
+
+    def history(self) -> Sequence[AuditEvent]:
+        """Epochs and steps, oldest first, by the server's clock."""
+        return self._ledger.history()
+
+    def operation(self, what: str, *, actor: str) -> AbstractContextManager[None]:
+        """Hold the collection: by the directory's file lock, or by a turn on the server."""
+        return self._guard.operation(what, actor=actor)
+
+    def close(self) -> None:
+        """Give lock and client back."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        self._handles.clear()
+        self._driver.close()
+        self._guard.release()
+
+    # Inside.
+
+    def _readable(self, version: IndexVersion) -> Rows | None:
+        """The version's rows; None where nothing was ever stored. Raises `VersionRetired`.
+
+        Our own collections are never renamed or made anew, so their handles are kept; the application's is looked up each time.
+        """
+        if version.number == 0:
+            return self._source.open()
+        rows = self._handles.get(version.number)
+        if rows is None:
+            handle = self._driver.find(vectors_name(self._collection, version.number))
+            if handle is None:
+                now = self._ledger.version(version.number)
+                if now.state in GONE:
+                    raise VersionRetired(f"{now.name} is {now.state}", hint="read the pointer again")
+                return None
+            rows = self._handles[version.number] = Rows(self._driver, handle)
+        return rows
+
+    def _storage(self, version: IndexVersion) -> Rows:
+        """The version's rows, its collection created where a crash came before that."""
+        rows = self._readable(version)
+        if rows is not None:
+            return rows
+        name = vectors_name(self._collection, version.number)
+        described = {
+            "vecmigrate": "version",
+            "collection": self._collection,
+            "version": version.number,
+            "fingerprint": version.model.fingerprint,
+            "model": json.dumps(version.model.to_dict()),
+            "metric": str(version.metric),
+        }
+        index = {
+            "space": SPACE_OF[version.metric],
+            "max_neighbors": version.ann.m,
+            "ef_construction": version.ann.ef_construction,
+            "ef_search": Shape.of(self._source.open()).ef_search,
+        }
+        handle = self._driver.create(name, described, {"hnsw": index}) or self._driver.find(name)
+        if handle is None:
+            raise VersionRetired(f"{version.name} was dropped at this moment", hint="read the pointer again")
+        return self._handles.setdefault(version.number, Rows(self._driver, handle))
+
+    def _control_differences(self) -> Differences:
+        count = self.count()
+        return Differences(expected=count, present=count, n_missing=0, n_stale=0, n_extra=0)
+
+
+def _record(model: ModelVersion, shape: Shape, ann: AnnParameters, location: str) -> Mapping[str, Any]:
+    return {
+        "model": model.to_dict(),
+        "metric": str(shape.metric),
+        "ann": {"kind": ann.kind, "m": ann.m, "ef_construction": ann.ef_construction},
+        "location": location,
+    }
+
+
+def _refuse_control(version: IndexVersion, what: str) -> None:
+    if version.number == 0:
+        raise PreflightRefused(f"{version.name} is the application's own and is never {what}", hint="name a version of ours")
