@@ -1,0 +1,287 @@
+"""The schema `vecmigrate`: which versions there are, in which state, which one serves, and what happened. Nothing before `adopt`.
+
+Every change locks the collection's row first, so changes of one collection come one after the other, each with its audit event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from psycopg import Connection, sql
+from psycopg.types.json import Jsonb
+
+from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StalePlan, VersionRetired, WrongSpace
+from vecmigrate.versions import (
+    GONE,
+    TRANSITIONS,
+    AnnParameters,
+    AuditEvent,
+    Element,
+    IndexVersion,
+    Metric,
+    ModelVersion,
+    Pointer,
+    State,
+    may_become,
+)
+from vecmigrate_pgvector.connection import Database, Row
+from vecmigrate_pgvector.layout import Layout
+from vecmigrate_pgvector.statements import identifier, statement
+
+Session = Connection[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The state of one collection. `schema` is where the tables are."""
+
+    database: Database
+    collection: str
+    schema: str
+    layout: Layout
+
+    def pointer(self) -> Pointer | None:
+        """The serving pointer: one query by primary key."""
+        try:
+            rows = self.database.rows(self.statement("pointer"), {"collection": self.collection})
+        except NotFound:
+            return None
+        return Pointer(self.collection, rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    def versions(self) -> list[IndexVersion]:
+        """All versions by number, without counts."""
+        try:
+            rows = self.database.rows(self.statement("versions"), {"collection": self.collection})
+        except NotFound:
+            return []
+        return [self._version(row) for row in rows]
+
+    def history(self) -> list[AuditEvent]:
+        """All events, oldest first."""
+        try:
+            rows = self.database.rows(self.statement("history"), {"collection": self.collection})
+        except NotFound:
+            return []
+        return [AuditEvent(*row) for row in rows]
+
+    def adopt(self, model: ModelVersion) -> IndexVersion:
+        """Make the schema if need be and register v0. Idempotent. Raises `Conflict` and `WrongSpace`."""
+        layout = self.layout
+        if layout.dimension is not None and layout.dimension != model.dimension:
+            raise WrongSpace(
+                f"{model.name} has {model.dimension} dimensions, {layout.location} has {layout.dimension}",
+                hint="name the model that made these vectors in [control]",
+            )
+        return self.database.write(lambda session: self._adopt(session, model))
+
+    def create(self, version: IndexVersion, session: Session) -> IndexVersion:
+        """Register a version under the next free number, within the caller's transaction. `version.number` is ignored."""
+        self.lock(session)
+        number = max(v.number for v in self._read(session)) + 1
+        made = replace(version, number=number, state=State.PLANNED, location=f"{self.schema}.{self.collection}_v{number}")
+        self._add(session, made)
+        self._note(session, "create", "", number, None, {"model": version.model.name})
+        return self._one(session, number)
+
+    def advance(self, version: IndexVersion, to: State, *, actor: str, note: str) -> IndexVersion:
+        """Compare-and-set of the state. Raises `Conflict`."""
+
+        def step(session: Session) -> IndexVersion:
+            self.lock(session)
+            now = self._one(session, version.number)
+            if now.state is not version.state or State.ACTIVE in (now.state, to) or not may_become(now.state, to):
+                raise Conflict(
+                    f"{now.name} is {now.state} and cannot go from {version.state} to {to}",
+                    hint="vecmigrate status shows where it stands; another command may have moved it",
+                )
+            self._set_state(session, now, to, note)
+            self._note(session, "state", actor, now.number, None, {"from": str(now.state), "to": str(to), "note": note})
+            return self._one(session, now.number)
+
+        return self.database.write(step, repeatable=False)
+
+    def activate(self, number: int, *, expect_epoch: int, actor: str, reason: str) -> Pointer:
+        """Flip in one transaction. Repeating it after it was committed does nothing."""
+
+        def flip(session: Session) -> Pointer:
+            session.execute(statement("state.short_waits"), {})
+            now = self.lock(session)
+            target = self._one(session, number)
+            if now.active == number and now.epoch in (expect_epoch, expect_epoch + 1):
+                return now
+            if now.epoch != expect_epoch:
+                raise StalePlan(f"{self.collection} is at epoch {now.epoch}, not {expect_epoch}", hint="vecmigrate plan, then try again")
+            if not may_become(target.state, State.ACTIVE):
+                raise Conflict(f"{target.name} is {target.state}", hint="only a ready or standby version can be activated")
+            self._set_state(session, self._one(session, now.active), State.STANDBY, "")
+            self._set_state(session, target, State.ACTIVE, "")
+            row = self._fetch_one(session, "set_pointer", {"active": number})
+            flipped = Pointer(self.collection, row[0], row[1], row[2])
+            self._note(session, "activate", actor, number, flipped.epoch, {"previous": now.active, "reason": reason})
+            return flipped
+
+        return self.database.write(flip)
+
+    def note_drop(self, session: Session, number: int) -> None:
+        """The audit event of a version whose storage was freed."""
+        self._note(session, "drop", "", number, None, {})
+
+    def lock(self, session: Session) -> Pointer:
+        """Lock the collection's row until the transaction ends. Raises `PreflightRefused` before adopt."""
+        installed = self._exists(session, "installed", {"table": f"{self.schema}.collection"})
+        query = self.statement("lock_collection")
+        found = session.execute(query, {"collection": self.collection}).fetchone() if installed else None
+        if found is None:
+            raise PreflightRefused(f"{self.collection} has no control yet", hint="adopt its own model first: vecmigrate shadow build does")
+        return Pointer(self.collection, found[0], found[1], found[2])
+
+    def require_standing(self, session: Session, version: IndexVersion) -> None:
+        """Raises `VersionRetired` when the version has gone, `NotFound` when it never was."""
+        row = session.execute(self.statement("state_of"), {"collection": self.collection, "number": version.number}).fetchone()
+        if row is None:
+            raise NotFound(f"{version.name} is not registered", hint="vecmigrate status lists the versions")
+        if State(row[0]) in GONE:
+            raise VersionRetired(f"{version.name} is {row[0]}", hint="read the pointer again")
+
+    def state(self, session: Session, number: int) -> State:
+        """The stored state. Raises `NotFound`."""
+        return self._one(session, number).state
+
+    def statement(self, name: str) -> sql.Composed:
+        """A block of state.sql with the schema filled in."""
+        return statement(f"state.{name}", schema=identifier(self.schema))
+
+    # Inside one transaction.
+
+    def _adopt(self, session: Session, model: ModelVersion) -> IndexVersion:
+        self._install(session)
+        found = session.execute(self.statement("registered"), {"collection": self.collection}).fetchone()
+        if found is None:
+            self._register(session, model)
+        else:
+            refuse_another_table(self.layout, self.collection, found)
+        control = self._one(session, 0)
+        if control.model.fingerprint != model.fingerprint:
+            raise Conflict(
+                f"{control.name} is registered under {control.model.name}, not {model.name}",
+                hint="vecmigrate status shows it; the model of stored vectors doesn't change",
+            )
+        return control
+
+    def _register(self, session: Session, model: ModelVersion) -> None:
+        layout = self.layout
+        described = {
+            "key": [c.name for c in layout.key],
+            "text": layout.text_label,
+            "embedding": layout.embedding.name,
+            "where": layout.where,
+        }
+        session.execute(
+            self.statement("add_collection"),
+            {
+                "collection": self.collection,
+                "source": layout.table.label,
+                "source_oid": layout.table.oid,
+                "settings": Jsonb(described),
+            },
+        )
+        control = IndexVersion(self.collection, 0, model, layout.metric, State.ACTIVE, layout.element, layout.ann, location=layout.location)
+        self._add(session, control)
+        self._note(session, "adopt", "", 0, 1, {"model": model.name})
+
+    def _install(self, session: Session) -> None:
+        session.execute(statement("state.install_lock"), {"schema": self.schema})
+        if not self._exists(session, "schema_exists", {"schema": self.schema}):
+            session.execute(self.statement("create_schema"), {})
+        if not self._exists(session, "installed", {"table": f"{self.schema}.collection"}):
+            session.execute(self.statement("install"))
+            for before, steps in TRANSITIONS.items():
+                for after in sorted(steps):
+                    session.execute(self.statement("add_transition"), {"before": str(before), "after": str(after)})
+
+    def _exists(self, session: Session, name: str, parameters: dict[str, Any]) -> bool:
+        row = session.execute(self.statement(name), parameters).fetchone()
+        return bool(row and row[0])
+
+    def _add(self, session: Session, version: IndexVersion) -> None:
+        session.execute(
+            self.statement("add_version"),
+            {
+                "collection": self.collection,
+                "number": version.number,
+                "state": str(version.state),
+                "model": Jsonb(version.model.to_dict()),
+                "fingerprint": version.model.fingerprint,
+                "metric": str(version.metric),
+                "element": str(version.element),
+                "dimension": version.model.dimension,
+                "ann": Jsonb(asdict(version.ann)),
+                "location": version.location,
+            },
+        )
+
+    def _set_state(self, session: Session, version: IndexVersion, to: State, note: str) -> None:
+        parameters = {"collection": self.collection, "number": version.number, "before": str(version.state), "after": str(to), "note": note}
+        if session.execute(self.statement("set_state"), parameters).rowcount != 1:
+            raise Conflict(f"{version.name} is no longer {version.state}", hint="vecmigrate status shows where it stands")
+
+    def _note(self, session: Session, kind: str, actor: str, version: int, epoch: int | None, detail: dict[str, Any]) -> None:
+        parameters = {
+            "collection": self.collection,
+            "actor": actor,
+            "kind": kind,
+            "version": version,
+            "epoch": epoch,
+            "detail": Jsonb(detail),
+        }
+        session.execute(self.statement("add_event"), parameters)
+
+    def _read(self, session: Session) -> list[IndexVersion]:
+        rows = session.execute(self.statement("versions"), {"collection": self.collection}).fetchall()
+        return [self._version(row) for row in rows]
+
+    def _one(self, session: Session, number: int) -> IndexVersion:
+        for version in self._read(session):
+            if version.number == number:
+                return version
+        raise NotFound(f"{self.collection}@v{number} is not registered", hint="vecmigrate status lists the versions")
+
+    def _fetch_one(self, session: Session, name: str, parameters: dict[str, Any]) -> Row:
+        row = session.execute(self.statement(name), {"collection": self.collection, **parameters}).fetchone()
+        if row is None:
+            raise NotFound(f"{self.collection} is not registered", hint="vecmigrate status")
+        return row
+
+    def _version(self, row: Sequence[Any]) -> IndexVersion:
+        number, state, model, metric, element, ann, location, created_at, note = row
+        return IndexVersion(
+            collection=self.collection,
+            number=number,
+            model=ModelVersion.from_dict(model),
+            metric=Metric(metric),
+            state=State(state),
+            element=Element(element),
+            ann=AnnParameters(**ann),
+            location=location,
+            created_at=created_at,
+            note=note,
+        )
+
+
+def refuse_another_table(layout: Layout, collection: str, registered: Sequence[Any]) -> None:
+    """Raises `PreflightRefused` when the collection's name is another table's, key's or vector column's."""
+    source, oid, settings = registered
+    if source != layout.table.label and oid != layout.table.oid:
+        raise PreflightRefused(
+            f"collection {collection} is registered for {source}, not {layout.table.label}",
+            hint='give this table a name of its own: collection = "…" in [store]',
+        )
+    now = {"key": [column.name for column in layout.key], "embedding": layout.embedding.name}
+    for what, value in now.items():
+        if settings.get(what) != value:
+            raise PreflightRefused(
+                f"collection {collection} was adopted with {what} {settings.get(what)}, not {value}",
+                hint=f"set {what} in [store] back, or adopt under another collection name",
+            )
