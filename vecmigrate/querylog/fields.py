@@ -45,7 +45,7 @@ def reference(value: Any) -> str:
         case list() | tuple():
             return json.dumps([reference(part) for part in value], ensure_ascii=False)
         case Mapping():
-            return reference(_first(value, ID_KEYS, "an id"))
+            return reference(_first(value, ID_KEYS, "id"))
     raise ValueError(f"{_shown(value)} is not an id")
 
 
@@ -139,7 +139,7 @@ def _epoch(number: float | Decimal) -> datetime:
 
 def _rated(item: Any) -> tuple[str, float]:
     if isinstance(item, Mapping):
-        ref, number = reference(item), _first(item, _RATING_KEYS, "a rating")
+        ref, number = reference(item), _first(item, _RATING_KEYS, "rating")
     elif isinstance(item, list | tuple) and len(item) == 2:
         ref, number = reference(item[0]), item[1]
     else:

@@ -1,0 +1,188 @@
+"""Which chunks may serve as hard negatives, and what keeps the others out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vecmigrate.config import DatasetSection
+from vecmigrate.dataset.negatives import DEPTH, FIRST_RANK, MOST_POSITIVES, Judged, Mining, PairIds, mine
+from vecmigrate.records import Judgment, Query
+from vecmigrate.testing.encoders import HashingEncoder
+from vecmigrate.testing.memory import MemoryStore, SourceRow
+from vecmigrate.versions import Metric
+
+QUERY = Query("q", "0", group="g")
+
+
+class Compass:
+    """An encoder of two dimensions, whose texts are directions in degrees: the cosine of two is that of their difference."""
+
+    model = HashingEncoder(2).model
+
+    def encode_queries(self, texts):
+        angles = np.radians([float(text) for text in texts])
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+    encode_documents = encode_queries
+
+    def count_truncated(self, texts):
+        return 0
+
+
+def world(angles, metric=Metric.COSINE, lengths=None):
+    """A store of chunks at these angles {id: degrees}, whose vectors may have lengths."""
+    vectors = Compass().encode_documents([str(angle) for angle in angles.values()])
+    for place, id in enumerate(angles):
+        vectors[place] *= (lengths or {}).get(id, 1.0)
+    rows = [SourceRow(id, f"{id} at {angle}", vector) for (id, angle), vector in zip(angles.items(), vectors, strict=True)]
+    store = MemoryStore(rows, metric=metric, dimension=2)
+    return store, store.adopt(Compass.model)
+
+
+def mined(angles, judgments, *, queries=(QUERY,), hashes=None, metric=Metric.COSINE, lengths=None, **settings):
+    store, control = world(angles, metric, lengths)
+    by_query = {query.id: [j for j in judgments if j.query_id == query.id] for query in queries}
+    relevant = {}
+    for query in queries:
+        relevant[query.group] = relevant.get(query.group, frozenset()) | {j.chunk_id for j in by_query[query.id] if j.grade > 0}
+    mining = Mining(store, control, Compass(), DatasetSection(**settings), exact=True)
+    return mine(mining, queries, Judged(by_query, relevant, hashes or {}))
+
+
+# The positive at 20°, cosine 0.940; the limit at 0.95 of that is 0.893, which is 26.8°. Near-duplicates of it lie within 18.2°.
+POSITIVE = Judgment("q", "pos", 1.0, 0.75)
+ABOVE = {f"above{i}": 1 + i for i in range(4)}
+
+
+def test_a_candidate_clearly_below_the_positive_is_taken():
+    pairs, report = mined({**ABOVE, "pos": 20, "neg": 60}, [POSITIVE])
+    assert pairs == (PairIds("q", "pos", ("neg",), 0.75),)
+    assert (report.pairs, report.wanted, report.negatives, report.short) == (1, 1, 1, 0)
+    assert report.positive_similarity == pytest.approx(np.cos(np.radians(20)), abs=1e-6)
+    assert report.negative_similarity == pytest.approx(np.cos(np.radians(60)), abs=1e-6)
+
+
+def test_the_first_ranks_are_never_taken():
+    angles = {f"n{i:02d}": -60 - i for i in range(FIRST_RANK)}
+    pairs, report = mined({"pos": 50, **angles}, [Judgment("q", "pos", 1.0)], negatives_per_pair=9)
+    assert sorted(pairs[0].negatives) == ["n03", "n04"]
+    assert (report.candidates, report.short) == (2, 1)
+
+
+def test_a_candidate_as_similar_as_the_positive_is_skipped():
+    pairs, report = mined({**ABOVE, "pos": 20, "like": -26, "neg": -27.5}, [POSITIVE], negatives_per_pair=4)
+    assert pairs[0].negatives == ("neg",)
+    assert report.skipped["more than 0.95 times as similar to the query as its relevant chunk"] == 1
+
+
+def test_the_limit_moves_with_the_setting():
+    angles = {**ABOVE, "pos": 20, "n1": -50, "n2": -75}
+    assert set(mined(angles, [POSITIVE], negatives_per_pair=4)[0][0].negatives) == {"n1", "n2"}
+    assert mined(angles, [POSITIVE], negatives_per_pair=4, negative_max_relative_score=0.5)[0][0].negatives == ("n2",)
+
+
+def test_a_nearly_equal_chunk_is_skipped():
+    pairs, report = mined({**ABOVE, "pos": 30, "twin": 45, "neg": -60}, [Judgment("q", "pos", 1.0)], negatives_per_pair=4)
+    assert pairs[0].negatives == ("neg",)
+    assert report.skipped["nearly the same as a relevant chunk"] == 1
+
+
+def test_a_chunk_of_the_same_text_is_skipped_whatever_its_vector():
+    pairs, _ = mined({**ABOVE, "pos": 20, "copy": -70, "neg": -60}, [POSITIVE], negatives_per_pair=4, hashes={"pos": "h", "copy": "h"})
+    assert pairs[0].negatives == ("neg",)
+
+
+def test_what_is_relevant_to_another_wording_is_skipped():
+    queries = (Query("q", "0", group="g"), Query("r", "1", group="g"))
+    pairs, report = mined(
+        {**ABOVE, "pos": 20, "other": -60, "neg": 80}, [POSITIVE, Judgment("r", "other", 1.0)], queries=queries, negatives_per_pair=4
+    )
+    assert {id for pair in pairs for id in pair.negatives} == {"neg"}
+    assert report.skipped["relevant to the query or to another wording of it"] >= 2
+
+
+def test_what_is_relevant_to_an_unlike_query_may_be_taken():
+    queries = (Query("q", "0", group="g"), Query("r", "90", group="h"))
+    pairs, _ = mined({**ABOVE, "pos": 20, "other": -60}, [POSITIVE, Judgment("r", "other", 1.0)], queries=queries)
+    assert pairs[0].negatives == ("other",)
+
+
+def test_what_users_rated_not_relevant_comes_first():
+    judgments = [POSITIVE, Judgment("q", "rated", 0.0)]
+    pairs, report = mined({**ABOVE, "pos": 20, "neg": 60, "rated": 25 - 90}, judgments, negatives_per_pair=2)
+    assert pairs[0].negatives == ("rated", "neg")
+    assert report.explicit == 1
+
+
+def test_a_rated_chunk_that_equals_a_relevant_one_is_not_taken():
+    pairs, report = mined({**ABOVE, "pos": 20, "rated": 21, "neg": -60}, [POSITIVE, Judgment("q", "rated", 0.0)])
+    assert pairs[0].negatives == ("neg",)
+    assert report.explicit == 0
+
+
+def test_a_positive_without_a_vector_gets_no_mined_negatives():
+    pairs, report = mined({**ABOVE, "neg": 60}, [POSITIVE])
+    assert pairs == (PairIds("q", "pos", (), 0.75),)
+    assert report.skipped == {"their relevant chunk has no vector to compare with": 1}
+
+
+def test_a_positive_that_points_away_gets_none():
+    pairs, report = mined({**ABOVE, "pos": 120, "neg": -130}, [Judgment("q", "pos", 1.0)])
+    assert pairs[0].negatives == ()
+    assert report.short == 1
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_the_limit_means_the_same_under_every_metric(metric):
+    angles = {**ABOVE, "pos": 20, "like": -26, "neg": 60}
+    lengths = {**dict.fromkeys(ABOVE, 1.1), "like": 1.05, "neg": 0.9}
+    pairs, _ = mined(angles, [POSITIVE], metric=metric, lengths=lengths, negatives_per_pair=4)
+    assert pairs[0].negatives == ("neg",)
+
+
+def test_each_relevant_chunk_makes_a_pair_up_to_a_limit():
+    angles = {f"p{i:02d}": 10 for i in range(14)}
+    judgments = [Judgment("q", f"p{i:02d}", 2.0 if i == 13 else 1.0, 0.5) for i in range(14)]
+    pairs, report = mined(angles, judgments)
+    assert len(pairs) == MOST_POSITIVES
+    assert "p13" in {pair.chunk_id for pair in pairs}
+    assert report.beyond == 4
+    assert any("4 relevant chunks beyond a query's 10 best have no pair" in line for line in report.lines())
+
+
+def test_the_choice_is_by_seed_and_within_the_depth():
+    angles = {"pos": 20, **{f"n{i:03d}": -30 - i * 0.5 for i in range(100)}}
+    first, _ = mined(angles, [POSITIVE], negatives_per_pair=3)
+    assert first == mined(angles, [POSITIVE], negatives_per_pair=3)[0]
+    choices = {mined(angles, [POSITIVE], negatives_per_pair=3, seed=seed)[0][0].negatives for seed in range(5)}
+    assert len(choices) > 1
+    assert all(int(id[1:]) < DEPTH for chosen in choices for id in chosen)
+    assert len(set(first[0].negatives)) == 3
+
+
+def test_without_negatives_nothing_is_searched():
+    store, control = world({"pos": 20})
+    mining = Mining(store, control, None, DatasetSection(negatives_per_pair=0))
+    pairs, report = mine(mining, [Query("q", "0", group="g")], Judged({"q": [POSITIVE]}, {"g": frozenset({"pos"})}, {}))
+    assert pairs == (PairIds("q", "pos", (), 0.75),)
+    assert (report.wanted, report.short) == (0, 0)
+
+
+def test_many_queries_go_through_in_batches():
+    queries = [Query(f"q{i:03d}", str(i), group=f"g{i}") for i in range(150)]
+    judgments = [Judgment(query.id, f"c{i:03d}", 1.0) for i, query in enumerate(queries)]
+    pairs, report = mined({f"c{i:03d}": i for i in range(180)}, judgments, queries=queries)
+    assert [pair.query_id for pair in pairs] == [query.id for query in queries]
+    assert report.negatives + report.short == 150
+
+
+def test_the_report_says_what_was_skipped_and_why():
+    _, report = mined({**ABOVE, "pos": 20, "like": -26, "neg": 60}, [POSITIVE], negatives_per_pair=2)
+    assert report.lines() == [
+        "mined 1 of 2 hard negatives for 1 pairs (0 by users' ratings)",
+        "  similarity to the query: relevant 0.940, negatives 0.500",
+        "  1 of 3 candidates skipped: relevant to the query or to another wording of it",
+        "  1 of 3 candidates skipped: more than 0.95 times as similar to the query as its relevant chunk",
+        "  1 pairs have fewer than asked for: the other pairs of their batch are their negatives",
+    ]
