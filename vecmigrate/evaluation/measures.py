@@ -87,7 +87,7 @@ class Measure:
         return _FORMULAS[self.name](grades.condensed() if self.judged_only else grades, cutoff)
 
 
-_WRITTEN = re.compile(r"(?P<name>[A-Za-z]+)(?P<judged>\(judged_only=True\))?(?:@(?P<cutoff>\d{1,6}))?")
+_WRITTEN = re.compile(r"(?P<name>[A-Za-z]+)(?P<judged>\(judged_only=True\))?(?:@(?P<cutoff>[0-9]{1,6}))?")
 _ALIASES = {
     "ndcg": "nDCG",
     "recall": "Recall",

@@ -29,6 +29,7 @@ TIE = 1e-9
 _BLOCK = 4_000_000
 _EXACT_UP_TO = 13
 _LEAST_TAIL = 1e-9
+_POLE = 1e-3
 _NORMAL = NormalDist()
 
 
@@ -106,7 +107,7 @@ def bootstrap_interval(differences: Values, procedure: Procedure = Procedure()) 
     if n < FEWEST:
         return None
     mean = float(differences.mean())
-    if np.ptp(differences) == 0:
+    if np.ptp(differences) < TIE:
         return Interval(mean, mean)
     means = np.sort(_resampled_means(differences, procedure))
     low, high = (_corrected(level, means, mean, _acceleration(differences)) for level in _widened(procedure.confidence, n))
@@ -202,7 +203,7 @@ def _corrected(level: float, means: Values, mean: float, acceleration: float) ->
     below = (means < mean).sum() + 0.5 * (means == mean).sum()
     bias = _NORMAL.inv_cdf(float(np.clip(below / len(means), 1e-6, 1 - 1e-6)))
     z = bias + _NORMAL.inv_cdf(level)
-    return _NORMAL.cdf(bias + z / (1 - acceleration * z))
+    return _NORMAL.cdf(bias + z / max(1 - acceleration * z, _POLE))
 
 
 def _all_signs(n: int) -> Values:
