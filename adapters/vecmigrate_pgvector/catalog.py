@@ -21,7 +21,7 @@ _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `type_sql` is its declared type, `base` the type's own name, `modifier` −1 when there is none."""
+    """One column. `type_sql` is its declared type, `base` the name of the type under any domain, `modifier` −1 when there is none."""
 
     name: str
     number: int
@@ -29,8 +29,6 @@ class Column:
     modifier: int
     not_null: bool
     base: str
-    category: str
-    kind: str
     collation: str | None
 
     @property
@@ -138,7 +136,7 @@ def read_table(database: Database, name: str, *, state_schema: str) -> Table:
         raise PreflightRefused(f"{label} is {_KINDS.get(kind, 'not a table')}", hint="name the table that holds the rows")
     if not usable or not readable:
         what = f"USAGE ON SCHEMA {schema}" if not usable else f"SELECT ON {label}"
-        raise AccessDenied(f"{database.role} may not read {label}", hint=f"GRANT {what} TO {database.role};")
+        raise AccessDenied(f"{database.grants.role} may not read {label}", hint=f"GRANT {what} TO {database.grants.role};")
     parameters = {"oid": oid}
     columns = database.rows(statement("catalog.columns"), parameters)
     unique = database.rows(statement("catalog.unique_indexes"), parameters)

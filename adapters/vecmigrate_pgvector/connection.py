@@ -16,7 +16,7 @@ from psycopg_pool import ConnectionPool, PoolClosed
 
 from vecmigrate.errors import AccessDenied, NotFound, PreflightRefused, StoreUnavailable
 from vecmigrate.retrying import retry_transient
-from vecmigrate_pgvector.driver_errors import translate, translated
+from vecmigrate_pgvector.driver_errors import Grants, translate, translated
 from vecmigrate_pgvector.settings import Environment, read_conninfo
 from vecmigrate_pgvector.statements import statement
 
@@ -52,7 +52,7 @@ class Database:
         self._source = source
         self._oids: dict[str, int] = {}
         with self.dedicated() as first:
-            self.role = first.info.user
+            self.grants = Grants(role=first.info.user)
             self.server_version = first.info.server_version
             self._oids = _vector_oids(first)
         logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
@@ -91,7 +91,7 @@ class Database:
         except PoolClosed as error:
             raise StoreUnavailable("this store has been closed", hint="open it again") from error
         except psycopg.Error as error:
-            raised = translate(error, role=self.role)
+            raised = translate(error, self.grants)
             if isinstance(raised, StoreUnavailable):
                 self._discard_dead()
             raise raised from error

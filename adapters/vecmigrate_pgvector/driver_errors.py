@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import psycopg
-from psycopg import errors
 
 from vecmigrate.errors import (
     AccessDenied,
@@ -75,15 +75,39 @@ _BY_CLASS: Mapping[str, tuple[Kind, str]] = {
 
 _DIMENSIONS = re.compile(r"different (?:half)?vec(?:tor)? dimensions|expected \d+ dimensions, not \d+|different vector dimensions")
 _ROW_SECURITY = "row-level security"
-_DENIED = re.compile(r"permission denied for (table|relation|schema|database|view) (\S+)")
+_DENIED = re.compile(r"permission denied for (table|relation|schema|database|view) (.+)")
 
 
-def translate(error: psycopg.Error, *, role: str = "") -> VecmigrateError:
-    """The user's error for a driver's. `role` is named in the GRANT that a missing privilege needs."""
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What a GRANT in a hint must name. `source` is the application's table with its schema, `state_schema` is ours."""
+
+    role: str = "<role>"
+    source: str = ""
+    state_schema: str = ""
+
+    def hint(self, kind: str, name: str) -> str:
+        """The statement to type for a privilege on this object."""
+        if kind == "database":
+            return f"GRANT CREATE ON DATABASE {name} TO {self.role}; or make the schema for it: CREATE SCHEMA … AUTHORIZATION {self.role};"
+        if kind == "schema" and name != self.state_schema:
+            return f"GRANT USAGE ON SCHEMA {name} TO {self.role};"
+        if name == self.source.rpartition(".")[2]:
+            return f"GRANT SELECT ON {self.source} TO {self.role};"
+        if not self.state_schema:
+            return f"GRANT SELECT ON {name} TO {self.role};"
+        return (
+            f"to read: GRANT USAGE ON SCHEMA {self.state_schema} TO {self.role}; GRANT SELECT ON ALL TABLES IN SCHEMA"
+            f" {self.state_schema} TO {self.role}; to change versions: connect as that schema's owner"
+        )
+
+
+def translate(error: psycopg.Error, grants: Grants | None = None) -> VecmigrateError:
+    """The user's error for a driver's. `grants` is for the hint that a missing privilege gets."""
     state = error.sqlstate or ""
     message = (error.diag.message_primary or "") if state else ""
     if state == "42501":
-        return _denied(message, role or "<role>")
+        return _denied(message, grants or Grants())
     if state.startswith("22") and _DIMENSIONS.search(message):
         return WrongSpace(f"PostgreSQL: {message}", hint="the vector comes from another model version")
     kind, hint = _kind(error, state)
@@ -106,7 +130,7 @@ def _without_state(kind: Kind) -> str:
     return "a value cannot be sent to PostgreSQL" if kind is DataError else "PostgreSQL refused a statement"
 
 
-def _denied(message: str, role: str) -> AccessDenied:
+def _denied(message: str, grants: Grants) -> AccessDenied:
     if _ROW_SECURITY in message:
         return AccessDenied(
             f"PostgreSQL: {message}",
@@ -114,18 +138,14 @@ def _denied(message: str, role: str) -> AccessDenied:
         )
     found = _DENIED.search(message)
     if found is None:
-        return AccessDenied(f"PostgreSQL: {message}", hint=f"grant the privilege to {role}")
-    grant = {"schema": "USAGE ON SCHEMA", "database": "CREATE ON DATABASE"}.get(found[1], "SELECT ON")
-    return AccessDenied(f"PostgreSQL: {message}", hint=f"GRANT {grant} {found[2]} TO {role};")
+        return AccessDenied(f"PostgreSQL: {message}", hint=f"grant the privilege to {grants.role}")
+    return AccessDenied(f"PostgreSQL: {message}", hint=grants.hint(found[1], found[2].strip('"')))
 
 
 @contextmanager
-def translated(role: str = "") -> Iterator[None]:
+def translated(grants: Grants | None = None) -> Iterator[None]:
     """Translate whatever psycopg raises inside."""
     try:
         yield
     except psycopg.Error as error:
-        raise translate(error, role=role) from error
-
-
-__all__ = ["errors", "translate", "translated"]
+        raise translate(error, grants) from error

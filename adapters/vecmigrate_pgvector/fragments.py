@@ -57,10 +57,13 @@ class Fragments:
         """Equality of the keys."""
         return literal_sql(" AND ".join(f"{left}.k{i} = {right}.k{i}" for i in self._numbers))
 
-    def side_on(self, right: str) -> sql.Composable:
-        """Equality of a side table's own key columns with another's: a DELETE can't rename columns."""
-        pairs = [sql.SQL("v.{} = {}").format(identifier(name), literal_sql(f"{right}.k{i}")) for i, name in enumerate(self.side_names())]
-        return sql.SQL(" AND ").join(pairs)
+    def side_on_wanted(self) -> sql.Composable:
+        """`on_wanted` with a side table's own column names: a DELETE can't rename columns."""
+        names = [identifier(name) for name in self.side_names()]
+        return sql.SQL(" AND ").join(
+            sql.SQL("v.{0} = {1} AND v.{0}::text = {2}").format(name, literal_sql(f"w.k{i}"), literal_sql(f"w.p{i}"))
+            for i, name in enumerate(names)
+        )
 
     def beyond(self, alias: str) -> sql.Composable:
         """Whether a row comes after the key in parameters `after0`, …, in key order."""
@@ -68,11 +71,16 @@ class Fragments:
         return sql.SQL("({}) > ({})").format(self.keys(alias), names)
 
     def wanted(self) -> sql.Composable:
-        """The ids in parameters `part0`, … (arrays of text) as rows `w(k0, …)` of the key's types."""
+        """The ids in parameters `part0`, … (arrays of text) as rows `w(k0, …, p0, …)`: as the key's types, and as they were written."""
         arrays = listed([sql.SQL("{}::text[]").format(sql.Placeholder(f"part{i}")) for i in self._numbers])
         casts = listed([sql.SQL("p{}::{} AS k{}").format(sql.SQL(_digit(i)), self.key_type(i), sql.SQL(_digit(i))) for i in self._numbers])
         names = literal_sql(", ".join(f"p{i}" for i in self._numbers))
-        return sql.SQL("(SELECT {} FROM unnest({}) AS u({})) AS w").format(casts, arrays, names)
+        return sql.SQL("(SELECT {0}, {2} FROM unnest({1}) AS u({2})) AS w").format(casts, arrays, names)
+
+    def on_wanted(self, alias: str) -> sql.Composable:
+        """Equality with `wanted`, by key for the index's sake and by text: `007` is not the id of key 7."""
+        same = literal_sql(" AND ".join(f"{alias}.k{i}::text = w.p{i}" for i in self._numbers))
+        return sql.SQL("{} AND {}").format(self.on(alias, "w"), same)
 
     def key_type(self, i: int) -> sql.Composable:
         """The declared type of the i-th key column."""

@@ -47,13 +47,17 @@ def inspect(database: Database, fragments: Fragments, collection: str) -> Inspec
 
 
 def _counts(database: Database, fragments: Fragments) -> Counts:
-    layout = fragments.layout
     rows, without_text, without_vector = database.rows(statement("source.counts", source=fragments.source))[0]
-    with_vector = rows - without_vector
-    if layout.dimension is not None:
-        return Counts(rows, without_text, without_vector, {layout.dimension: with_vector} if with_vector else {})
+    declared, with_vector = fragments.layout.dimension, rows - without_vector
+    if declared is None:
+        return Counts(rows, without_text, without_vector, stored_dimensions(database, fragments))
+    return Counts(rows, without_text, without_vector, {declared: with_vector} if with_vector else {})
+
+
+def stored_dimensions(database: Database, fragments: Fragments) -> dict[int, int]:
+    """How many vectors there are of each dimension, the most first."""
     query = statement("source.dimensions", source=fragments.source, vector_dims=fragments.function("vector_dims"))
-    return Counts(rows, without_text, without_vector, {row[0]: row[1] for row in database.rows(query)})
+    return {row[0]: row[1] for row in database.rows(query)}
 
 
 def _fields(database: Database, fragments: Fragments) -> dict[str, str]:

@@ -20,6 +20,12 @@ class KeyedIds:
     ids: tuple[str, ...]
     columns: tuple[tuple[str, ...], ...]
 
+    def halves(self) -> tuple[KeyedIds, KeyedIds]:
+        """The first and the second half."""
+        cut = len(self.ids) // 2
+        first = KeyedIds(self.ids[:cut], tuple(column[:cut] for column in self.columns))
+        return first, KeyedIds(self.ids[cut:], tuple(column[cut:] for column in self.columns))
+
     @property
     def parameters(self) -> dict[str, list[str]]:
         """`part0`, `part1`, … for `Fragments.wanted`."""
@@ -47,11 +53,21 @@ def split_id(chunk_id: str, width: int) -> Parts | None:
     return found if join_id(found) == chunk_id and "\0" not in "".join(found) and _encodable("".join(found)) else None
 
 
-def keyed(ids: Sequence[str], width: int) -> KeyedIds:
-    """The distinct ids that can be keys; the others are left out."""
+def keyed(ids: Sequence[str], bases: Sequence[str]) -> KeyedIds:
+    """The distinct ids that can be keys of these types, as far as is known here; the others are left out."""
+    width = len(bases)
+    encoders = [_ENCODERS.get(base, _ENCODERS["text"]) for base in bases]
     found = {chunk_id: split_id(chunk_id, width) for chunk_id in ids}
-    kept = {chunk_id: parts for chunk_id, parts in found.items() if parts is not None}
+    kept = {chunk_id: parts for chunk_id, parts in found.items() if parts is not None and _fits(parts, encoders)}
     return KeyedIds(tuple(kept), tuple(tuple(parts[i] for parts in kept.values()) for i in range(width)))
+
+
+def _fits(parts: Parts, encoders: Sequence[Callable[[str], bytes]]) -> bool:
+    try:
+        key_fields([parts], encoders)
+    except DataError:
+        return False
+    return True
 
 
 def _encodable(text: str) -> bool:

@@ -18,7 +18,7 @@ from vecmigrate_pgvector.statements import statement
 def holding(database: Database, registry: Registry, what: str, actor: str) -> Iterator[None]:
     """Hold the collection. Raises `Conflict` naming the holder; a holder that died holds nothing."""
     with database.dedicated() as session:
-        with translated(database.role):
+        with translated(database.grants):
             named = _take(session, registry, what, actor)
         try:
             yield

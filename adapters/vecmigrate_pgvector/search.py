@@ -20,7 +20,7 @@ from vecmigrate_pgvector.connection import Database, RawHalfvec, RawVector
 from vecmigrate_pgvector.fragments import Fragments
 from vecmigrate_pgvector.packing import binary_vectors, checked_queries
 from vecmigrate_pgvector.sidetable import SideTables
-from vecmigrate_pgvector.state import Registry, Session
+from vecmigrate_pgvector.state import Registry, Session, refuse_gone
 from vecmigrate_pgvector.statements import statement
 
 QUERIES_AT_ONCE = 500
@@ -50,10 +50,12 @@ class Searcher:
         parameters = [{"query": vector, **condition.parameters} for vector in _wrapped(stored, version.element)]
 
         def work(session: Session) -> list[Hits]:
-            if version.number > 0:
-                self.registry.require_standing(session, version)
-            self._settings(session, k)
-            found = self._ask(session, version, self._query(version, filtered, k, exact), parameters)
+            with session.pipeline():
+                state = self.registry.ask_state(session, version) if version.number > 0 else None
+                self._settings(session, k)
+                found = self._ask(session, version, self._query(version, filtered, k, exact), parameters)
+            if state is not None:
+                refuse_gone(version, state.fetchone())
             short = [] if exact or not self._approximate(version) else [i for i, hits in enumerate(found) if len(hits) < k]
             again = self._ask(session, version, self._query(version, filtered, k, True), [parameters[i] for i in short])
             for i, hits in zip(short, again, strict=True):

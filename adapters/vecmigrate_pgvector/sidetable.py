@@ -18,9 +18,9 @@ from vecmigrate.store import Vectors
 from vecmigrate.versions import GONE, IndexVersion
 from vecmigrate_pgvector.connection import Database, Row
 from vecmigrate_pgvector.fragments import Fragments, index_name, side_name
-from vecmigrate_pgvector.keys import Parts, binary_encoders, join_id, key_fields, split_id, text_encoders
+from vecmigrate_pgvector.keys import KeyedIds, Parts, binary_encoders, join_id, key_fields, split_id, text_encoders
 from vecmigrate_pgvector.packing import checked, copy_rows, read_vector
-from vecmigrate_pgvector.source import in_batches
+from vecmigrate_pgvector.source import in_batches, sifted
 from vecmigrate_pgvector.state import Registry, Session
 from vecmigrate_pgvector.statements import listed, literal_sql, statement
 
@@ -77,23 +77,27 @@ class SideTables:
     def remove(self, version: IndexVersion, ids: Sequence[str]) -> None:
         """Delete these ids from the version."""
         refuse_control(version, "deleted from")
-        for some in in_batches(ids, len(self.fragments.layout.key)):
-            query = self._statement("remove", version, wanted=self.fragments.wanted(), on=self.fragments.side_on("w"))
+        query = self._statement("remove", version, wanted=self.fragments.wanted(), on=self.fragments.side_on_wanted())
+
+        def delete(part: KeyedIds) -> list[Row]:
+            self.database.write(lambda session: session.execute(query, part.parameters))
+            return []
+
+        for some in in_batches(ids, self.fragments.layout.key):
             with self.standing(version):
-                self.database.write(lambda session, q=query, p=some.parameters: session.execute(q, p))  # type: ignore[misc]
+                sifted(some, delete)
 
     def vectors(self, version: IndexVersion, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The stored vectors of these ids."""
         found: dict[str, NDArray[np.float32]] = {}
         alias = "s" if version.number == 0 else "v"
         name = "vectors_of_control" if version.number == 0 else "vectors"
-        parts = {"id": self.fragments.id(alias), "wanted": self.fragments.wanted(), "on": self.fragments.on(alias, "w")}
+        parts = {"id": self.fragments.id(alias), "wanted": self.fragments.wanted(), "on": self.fragments.on_wanted(alias)}
         query = self._statement(name, version, **parts)
-        for some in in_batches(ids, len(self.fragments.layout.key)):
-            known = set(some.ids)
+        for some in in_batches(ids, self.fragments.layout.key):
             with self.standing(version):
-                rows = self._binary(query, some.parameters)
-            found |= {row[0]: read_vector(row[1], version.element) for row in rows if row[0] in known}
+                rows = sifted(some, lambda part: self._binary(query, part.parameters))
+            found |= {row[0]: read_vector(row[1], version.element) for row in rows}
         return found
 
     def drop(self, version: IndexVersion) -> None:
@@ -110,6 +114,12 @@ class SideTables:
                 self.registry.note_drop(session, version.number)
 
         self.database.write(free)
+
+    def estimate(self, version: IndexVersion) -> float:
+        """The server's guess at the rows, −1 when it has none."""
+        name = self.fragments.quoted(side_name(version))
+        found = self.database.rows(statement("catalog.estimate_by_name"), {"name": name})
+        return float(found[0][0]) if found else -1.0
 
     def rows(self, version: IndexVersion) -> int:
         """How many vectors a side table holds."""
@@ -159,8 +169,8 @@ class SideTables:
         self.registry.require_standing(session, version)
         chunks, parts, stored = batch
         width = len(self.fragments.layout.key)
-        encoders = binary_encoders([column.base for column in self.fragments.layout.key if column.kind != "d"] or ["?"])
-        if encoders is not None and len(encoders) == width and not self._has_index(session, version):
+        encoders = binary_encoders([column.base for column in self.fragments.layout.key])
+        if encoders is not None and not self._has_index(session, version):
             try:
                 with session.transaction():
                     stream = copy_rows(key_fields(parts, encoders), width, chunks, stored)
@@ -198,10 +208,7 @@ class SideTables:
             with session.cursor(binary=True) as cursor:
                 return cursor.execute(query, parameters).fetchall()
 
-        try:
-            return self.database.read(work)
-        except DataError:  # an id that is no key of this type has no vector; ask one by one
-            return []
+        return self.database.read(work)
 
     def _statement(self, name: str, version: IndexVersion, **parts: sql.Composable) -> sql.Composed:
         side_table, side = self.fragments.side_table(version), self.fragments.side(version)

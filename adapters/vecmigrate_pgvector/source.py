@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from psycopg import sql
 
 from vecmigrate.errors import DataError
 from vecmigrate.records import Chunk
+from vecmigrate_pgvector.catalog import Column
 from vecmigrate_pgvector.connection import Database, Row
 from vecmigrate_pgvector.fragments import Fragments
 from vecmigrate_pgvector.keys import KeyedIds, keyed
@@ -28,17 +29,21 @@ class SourceReader:
 
     def probe(self) -> None:
         """Try the operator's expressions. Raises `UsageError`, `NotFound` or `AccessDenied`."""
-        keys = self.fragments.keys("s")
-        self.database.rows(statement("source.probe", keys=keys, source=self.fragments.source))
+        query = statement("source.probe", keys=self.fragments.keys("s"), source=self.fragments.source)
+        with self.database.transaction(read_only=True) as session:
+            session.execute(query, {}, prepare=True)  # prepared: so a second statement smuggled into an expression is an error
 
     def count(self) -> int:
         """Rows with text."""
         return int(self.database.rows(self._statement("count"))[0][0])
 
+    def estimate(self) -> float:
+        """The server's guess at the table's rows, −1 when it has none."""
+        return float(self.database.rows(statement("catalog.estimate"), {"oid": self.fragments.layout.table.oid})[0][0])
+
     def count_vectors(self) -> int:
         """Rows with a vector."""
-        rows, _, without = self.database.rows(statement("source.counts", source=self.fragments.source))[0]
-        return int(rows - without)
+        return int(self.database.rows(self._statement("count_vectors"))[0][0])
 
     def scan(self, batch_size: int) -> Iterator[Sequence[Chunk]]:
         """All rows with text, from one snapshot, through a server-side cursor."""
@@ -59,19 +64,12 @@ class SourceReader:
 
     def fetch(self, ids: Sequence[str]) -> dict[str, Chunk]:
         """The rows of these ids; blank texts come back as they are."""
+        query = self._statement("fetch", wanted=self.fragments.wanted(), on=self.fragments.on_wanted("s"))
         found: dict[str, Chunk] = {}
-        for some in in_batches(ids, len(self.fragments.layout.key)):
-            found |= {row[0]: chunk(*row) for row in self._fetch(some)}
+        for some in in_batches(ids, self.fragments.layout.key):
+            rows = sifted(some, lambda part: self.database.rows(query, part.parameters))
+            found |= {row[0]: chunk(*row) for row in rows}
         return found
-
-    def _fetch(self, wanted: KeyedIds) -> list[Row]:
-        known = set(wanted.ids)
-        try:
-            query = self._statement("fetch", wanted=self.fragments.wanted(), on=self.fragments.on("s", "w"))
-            rows = self.database.rows(query, wanted.parameters)
-        except DataError:  # some id is no key of this type
-            rows = self.database.rows(self._statement("fetch_by_text"), {"ids": list(wanted.ids)})
-        return [row for row in rows if row[0] in known]
 
     def _statement(self, name: str, **parts: sql.Composable) -> sql.Composed:
         return statement(f"source.{name}", id=self.fragments.id("s"), source=self.fragments.source, **parts)
@@ -82,9 +80,20 @@ def chunk(chunk_id: str, text: str, metadata: Mapping[str, Any]) -> Chunk:
     return Chunk(chunk_id, text, {key: value for key, value in metadata.items() if value is not None})
 
 
-def in_batches(ids: Sequence[str], width: int) -> Iterator[KeyedIds]:
+def in_batches(ids: Sequence[str], key: Sequence[Column]) -> Iterator[KeyedIds]:
     """The ids that can be keys, a bounded number at a time."""
     for start in range(0, len(ids), IDS_AT_ONCE):
-        found = keyed(ids[start : start + IDS_AT_ONCE], width)
+        found = keyed(ids[start : start + IDS_AT_ONCE], [column.base for column in key])
         if found.ids:
             yield found
+
+
+def sifted(wanted: KeyedIds, ask: Callable[[KeyedIds], list[Row]]) -> list[Row]:
+    """What `ask` answers, without the ids that PostgreSQL can't read as keys: those are found by halving."""
+    try:
+        return ask(wanted)
+    except DataError:
+        if len(wanted.ids) == 1:
+            return []
+    first, second = wanted.halves()
+    return sifted(first, ask) + sifted(second, ask)

@@ -5,11 +5,12 @@ Every change locks the collection's row first, so changes of one collection come
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection, Cursor, sql
 from psycopg.types.json import Jsonb
 
 from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StalePlan, VersionRetired, WrongSpace
@@ -41,37 +42,30 @@ class Registry:
     collection: str
     schema: str
     layout: Layout
+    checked: threading.Event = field(default_factory=threading.Event)
 
     def pointer(self) -> Pointer | None:
         """The serving pointer: one query by primary key."""
-        try:
-            rows = self.database.rows(self.statement("pointer"), {"collection": self.collection})
-        except NotFound:
-            return None
+        rows = self._rows("pointer")
         return Pointer(self.collection, rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
     def versions(self) -> list[IndexVersion]:
         """All versions by number, without counts."""
-        try:
-            rows = self.database.rows(self.statement("versions"), {"collection": self.collection})
-        except NotFound:
-            return []
-        return [self._version(row) for row in rows]
+        return [self._version(row) for row in self._rows("versions")]
 
     def history(self) -> list[AuditEvent]:
         """All events, oldest first."""
-        try:
-            rows = self.database.rows(self.statement("history"), {"collection": self.collection})
-        except NotFound:
-            return []
-        return [AuditEvent(*row) for row in rows]
+        return [AuditEvent(*row) for row in self._rows("history")]
 
-    def adopt(self, model: ModelVersion) -> IndexVersion:
-        """Make the schema if need be and register v0. Idempotent. Raises `Conflict` and `WrongSpace`."""
-        layout = self.layout
-        if layout.dimension is not None and layout.dimension != model.dimension:
+    def adopt(self, model: ModelVersion, dimensions: Collection[int]) -> IndexVersion:
+        """Make the schema if need be and register v0, whose vectors have these dimensions. Idempotent.
+
+        Raises `Conflict` and `WrongSpace`.
+        """
+        if dimensions and model.dimension not in dimensions:
+            shown = " and ".join(map(str, dimensions))
             raise WrongSpace(
-                f"{model.name} has {model.dimension} dimensions, {layout.location} has {layout.dimension}",
+                f"{model.name} has {model.dimension} dimensions, {self.layout.location} has {shown}",
                 hint="name the model that made these vectors in [control]",
             )
         return self.database.write(lambda session: self._adopt(session, model))
@@ -79,6 +73,8 @@ class Registry:
     def create(self, version: IndexVersion, session: Session) -> IndexVersion:
         """Register a version under the next free number, within the caller's transaction. `version.number` is ignored."""
         self.lock(session)
+        found = session.execute(self.statement("registered"), {"collection": self.collection}).fetchone()
+        refuse_another_table(self.layout, self.collection, found or ())
         number = max(v.number for v in self._read(session)) + 1
         made = replace(version, number=number, state=State.PLANNED, location=f"{self.schema}.{self.collection}_v{number}")
         self._add(session, made)
@@ -139,11 +135,11 @@ class Registry:
 
     def require_standing(self, session: Session, version: IndexVersion) -> None:
         """Raises `VersionRetired` when the version has gone, `NotFound` when it never was."""
-        row = session.execute(self.statement("state_of"), {"collection": self.collection, "number": version.number}).fetchone()
-        if row is None:
-            raise NotFound(f"{version.name} is not registered", hint="vecmigrate status lists the versions")
-        if State(row[0]) in GONE:
-            raise VersionRetired(f"{version.name} is {row[0]}", hint="read the pointer again")
+        refuse_gone(version, self.ask_state(session, version).fetchone())
+
+    def ask_state(self, session: Session, version: IndexVersion) -> Cursor[Row]:
+        """Send the question that `refuse_gone` reads the answer of."""
+        return session.execute(self.statement("state_of"), {"collection": self.collection, "number": version.number})
 
     def state(self, session: Session, number: int) -> State:
         """The stored state. Raises `NotFound`."""
@@ -152,6 +148,18 @@ class Registry:
     def statement(self, name: str) -> sql.Composed:
         """A block of state.sql with the schema filled in."""
         return statement(f"state.{name}", schema=identifier(self.schema))
+
+    def _rows(self, name: str) -> list[Row]:
+        """Of one of our tables; none before `adopt`. The first time it is also checked that the collection is this table's."""
+        try:
+            rows = self.database.rows(self.statement(name), {"collection": self.collection})
+        except NotFound:
+            return []
+        if rows and not self.checked.is_set():
+            found = self.database.rows(self.statement("registered"), {"collection": self.collection})
+            refuse_another_table(self.layout, self.collection, found[0])
+            self.checked.set()
+        return rows
 
     # Inside one transaction.
 
@@ -268,6 +276,14 @@ class Registry:
             created_at=created_at,
             note=note,
         )
+
+
+def refuse_gone(version: IndexVersion, row: Row | None) -> None:
+    """Raises `NotFound` when there was no such version, `VersionRetired` when it has gone."""
+    if row is None:
+        raise NotFound(f"{version.name} is not registered", hint="vecmigrate status lists the versions")
+    if State(row[0]) in GONE:
+        raise VersionRetired(f"{version.name} is {row[0]}", hint="read the pointer again")
 
 
 def refuse_another_table(layout: Layout, collection: str, registered: Sequence[Any]) -> None:

@@ -44,6 +44,8 @@ from vecmigrate_pgvector.state import Registry
 
 _MOST_INDEXED = {Element.FLOAT32: 2000, Element.FLOAT16: 4000}
 _MOST_STORED = 16000
+_MOST_COUNTED = 2_000_000
+"""Rows, by the server's estimate, that `versions` counts: more take seconds."""
 
 
 class PgvectorStore:
@@ -53,6 +55,7 @@ class PgvectorStore:
 
     def __init__(self, database: Database, layout: Layout, *, collection: str, state_schema: str) -> None:
         self._database = database
+        database.grants = replace(database.grants, source=layout.table.label, state_schema=state_schema)
         self._layout = layout
         self._collection = collection
         fragments = Fragments(layout, state_schema)
@@ -123,7 +126,9 @@ class PgvectorStore:
 
     def adopt(self, model: ModelVersion) -> IndexVersion:
         """Register the application's column as v0; the first adoption in a database makes schema `vecmigrate`."""
-        return self._registry.adopt(model)
+        declared = self._layout.dimension
+        dimensions = inspection.stored_dimensions(self._database, self._fragments) if declared is None else (declared,)
+        return self._registry.adopt(model, dimensions)
 
     def create_version(self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None) -> IndexVersion:
         """Make the next side table. Raises `PreflightRefused` for a dimension that pgvector can't index."""
@@ -208,10 +213,11 @@ class PgvectorStore:
         return read_rows(self._database, relation, batch_size)
 
     def _rows(self, version: IndexVersion) -> int | None:
-        if version.state in GONE and version.number > 0:
-            return None
+        """Counted where that is quick; None for a version that has gone or is large."""
+        if version.number == 0:
+            return self._source.count_vectors() if self._source.estimate() <= _MOST_COUNTED else None
         try:
-            return self._source.count_vectors() if version.number == 0 else self._sides.rows(version)
+            return None if version.state in GONE or self._sides.estimate(version) > _MOST_COUNTED else self._sides.rows(version)
         except VersionRetired:
             return None
 

@@ -40,10 +40,19 @@ JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typname IN ('vector', 'hal
 WHERE a.attnum > 0 AND NOT a.attisdropped AND n.nspname NOT IN ('pg_catalog', %(state_schema)s)
 ORDER BY 1 LIMIT 10
 
+-- name: estimate
+-- why: whether counting is quick
+SELECT reltuples FROM pg_catalog.pg_class WHERE oid = %(oid)s
+
+-- name: estimate_by_name
+-- why: as estimate, for a side table
+SELECT reltuples FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%(name)s)
+
 -- name: columns
 -- why: types by OID and modifier: the information schema does not know a vector's dimension
 SELECT a.attname::text, a.attnum::int, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypmod::int, a.attnotnull,
-    b.typname::text, b.typcategory::text, b.typtype::text,
+    CASE WHEN b.typnamespace = 'pg_catalog'::regnamespace OR b.typname IN ('vector', 'halfvec', 'sparsevec', 'citext')
+        THEN b.typname::text ELSE pg_catalog.format('%%I.%%I', b.typnamespace::regnamespace, b.typname) END,
     CASE WHEN a.attcollation <> 0 AND a.attcollation <> t.typcollation
         THEN pg_catalog.format('%%I.%%I', ln.nspname, l.collname) END
 FROM pg_catalog.pg_attribute a

@@ -19,9 +19,9 @@ ORDER BY md5(%(seed)s || {id}), {id} LIMIT %(size)s
 -- why: the wanted keys are joined as rows of the key's own types, so the primary key's index serves
 SELECT {id}, coalesce(s.t, ''), s.m FROM {source} JOIN {wanted} ON {on}
 
--- name: fetch_by_text
--- why: for ids that are no keys of this type at all (a log may name anything): no cast can fail
-SELECT {id}, coalesce(s.t, ''), s.m FROM {source} WHERE {id} = ANY(%(ids)s)
+-- name: count_vectors
+-- why: reads no text
+SELECT count(*) FROM {source} WHERE s.e IS NOT NULL
 
 -- name: counts
 -- why: one pass that reads no vectors
