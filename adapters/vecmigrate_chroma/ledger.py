@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -89,6 +89,7 @@ class Ledger:
         self._collection = collection
         self._source = source
         self._epochs: tuple[Epoch, ...] = ()
+        self._events: Any | None = None
 
     # Reading.
 
@@ -114,7 +115,7 @@ class Ledger:
     def steps(self) -> dict[int, list[Step]]:
         """Every version's steps by number, in order. v0 has none of its own until it is retired."""
         found: dict[int, list[Step]] = {}
-        events = self._driver.find(events_name(self._collection))
+        events = self._opened_events()
         if events is None:
             return found
         rows = self._driver.call("reading the events", lambda: events.get(include=["documents"]))
@@ -126,16 +127,19 @@ class Ledger:
     def versions(self) -> list[IndexVersion]:
         """Every version, by number, with states as they follow."""
         epochs = self.epochs()
-        if not epochs:
-            return []
-        steps = self.steps()
+        return self._versions(epochs, self.steps()) if epochs else []
+
+    def version(self, number: int) -> IndexVersion:
+        """One version. Raises `NotFound`."""
+        return self._one(self.versions(), number)
+
+    def _versions(self, epochs: Sequence[Epoch], steps: Mapping[int, Sequence[Step]]) -> list[IndexVersion]:
         control = self._version(0, epochs[0].control, steps.get(0, []), epochs, epochs[0].at)
         ours = [self._version(n, steps[n][0].detail, steps[n], epochs, steps[n][0].at) for n in sorted(steps) if n]
         return [control, *ours]
 
-    def version(self, number: int) -> IndexVersion:
-        """One version. Raises `NotFound`."""
-        for version in self.versions():
+    def _one(self, versions: Sequence[IndexVersion], number: int) -> IndexVersion:
+        for version in versions:
             if version.number == number:
                 return version
         raise NotFound(f"{self._collection}@v{number} is not registered", hint="vecmigrate status lists the versions")
@@ -151,24 +155,24 @@ class Ledger:
         """Write epoch 1, with v0's record; when it is there already, nothing."""
         self._open_epoch(Epoch(1, 0, None, control["model"]["fingerprint"], self._source, self._driver.now(), "", "adopt", "", control))
 
-    def register(self, record: Mapping[str, Any]) -> int:
+    def register(self, record: Mapping[str, Any]) -> IndexVersion:
         """Take the next version number for this record."""
         while True:
             number = max(self.steps(), default=0) + 1
-            if self._write(number, 0, "create", "", record):
-                return number
+            step = self._write(number, 0, "create", "", record)
+            if step is not None:
+                return self._version(number, record, [step], self._epochs, step.at)
 
-    def advance(self, version: IndexVersion, to: State, *, actor: str, note: str) -> None:
+    def advance(self, version: IndexVersion, to: State, *, actor: str, note: str) -> IndexVersion:
         """Compare-and-set of a state. Raises `Conflict`."""
-        epoch = len(self.epochs())
-        steps = self.steps().get(version.number, [])
-        now = self.version(version.number)
+        epochs, steps = self.epochs(), self.steps()
+        now, own = self._one(self._versions(epochs, steps), version.number), steps.get(version.number, [])
         if now.state is not version.state or State.ACTIVE in (now.state, to) or not may_become(now.state, to):
             raise Conflict(f"{now.name} is {now.state} and cannot go from {version.state} to {to}", hint="vecmigrate status shows the states")
         detail = {"from": str(now.state), "to": str(to), "note": note}
-        place = steps[-1].place + 1 if steps else 1
-        if not self._write(version.number, place, "state", actor, detail, epoch):
+        if self._write(now.number, own[-1].place + 1 if own else 1, "state", actor, detail, len(epochs)) is None:
             raise Conflict(f"another operator moved {now.name} at the same moment", hint="vecmigrate status shows the states")
+        return replace(now, state=to, note=note or now.note)
 
     def note_drop(self, version: IndexVersion) -> None:
         """Write down that the storage has gone, once."""
@@ -214,24 +218,27 @@ class Ledger:
             },
         )
 
-    def _write(self, version: int, place: int, kind: str, actor: str, detail: Mapping[str, Any], epoch: int = 0) -> bool:
-        """Write a step, unless that place is taken: Chroma's `add` keeps the first row of an id, and reading it tells whose it is."""
-        name, id = events_name(self._collection), f"v{version}.{place:06}"
-        events = self._driver.find(name) or self._driver.create(name, {"vecmigrate": "events"}) or self._driver.find(name)
-        if events is None:
-            raise Conflict(f"collection {name!r} is gone", hint="run the command again")
-        written = {
-            "kind": kind,
-            "at": self._driver.now().isoformat(),
-            "actor": actor,
-            "epoch": epoch,
-            "detail": detail,
-            "attempt": uuid4().hex,
-        }
-        row = {"ids": [id], "embeddings": [[1.0]], "documents": [json.dumps(written)], "metadatas": [{"version": version, "kind": kind}]}
+    def _write(self, version: int, place: int, kind: str, actor: str, detail: Mapping[str, Any], epoch: int = 0) -> Step | None:
+        """Write a step; None when that place is taken: Chroma's `add` keeps the first row of an id, and reading it tells whose it is."""
+        events, id, at = self._created_events(), f"v{version}.{place:06}", self._driver.now()
+        content = {"kind": kind, "at": at.isoformat(), "actor": actor, "epoch": epoch, "detail": detail, "attempt": uuid4().hex}
+        row = {"ids": [id], "embeddings": [[1.0]], "documents": [json.dumps(content)], "metadatas": [{"version": version, "kind": kind}]}
         self._driver.call("writing an event", lambda: events.add(**row))
         kept = self._driver.call("reading an event", lambda: events.get(ids=[id], include=["documents"]))
-        return bool(kept["documents"]) and json.loads(kept["documents"][0])["attempt"] == written["attempt"]
+        won = bool(kept["documents"]) and json.loads(kept["documents"][0])["attempt"] == content["attempt"]
+        return Step(version, place, kind, at, actor, epoch, detail) if won else None
+
+    def _opened_events(self) -> Any | None:
+        if self._events is None:
+            self._events = self._driver.find(events_name(self._collection))
+        return self._events
+
+    def _created_events(self) -> Any:
+        name = events_name(self._collection)
+        events = self._opened_events() or self._driver.create(name, {"vecmigrate": "events"}) or self._opened_events()
+        if events is None:
+            raise Conflict(f"collection {name!r} is gone", hint="run the command again")
+        return events
 
     def _version(
         self, number: int, record: Mapping[str, Any], steps: Sequence[Step], epochs: Sequence[Epoch], created: datetime

@@ -97,12 +97,13 @@ def _server(settings: ChromaSettings) -> Driver:
 
     def connect() -> Any:
         with translated(f"connecting to {url}"):
+            chosen = Settings() if secure else Settings(chroma_server_ssl_verify=False)  # nothing to verify: spares loading certificates
             return chromadb.HttpClient(
                 host=parts.hostname or "",
                 port=parts.port or (443 if secure else 8000),
                 ssl=secure,
                 headers=dict(headers),
-                settings=Settings(),
+                settings=chosen,
                 tenant=settings.tenant,
                 database=settings.database,
             )
@@ -116,7 +117,7 @@ def _server(settings: ChromaSettings) -> Driver:
 
 
 def _refuse_an_older_server(url: str, headers: Mapping[str, str]) -> None:
-    with translated(f"connecting to {url}"), httpx.Client(headers=headers, timeout=CONNECT_SECONDS) as http:
+    with translated(f"connecting to {url}"), httpx.Client(headers=headers, timeout=CONNECT_SECONDS, verify=url.startswith("https")) as http:
         answer = http.get(f"{url}/api/v2/version")
         refuse_status(answer)
         if answer.status_code == 200 and _major(answer.text) >= 1:

@@ -122,15 +122,14 @@ class ChromaStore:
         self._guard.refuse_without_room(rows.count(), model.dimension)
         shape, control = Shape.of(rows), self._ledger.version(0)
         record = {**_record(model, shape, ann or control.ann, ""), "metric": str(control.metric)}
-        version = self._ledger.version(self._ledger.register(record))
+        version = self._ledger.register(record)
         self._storage(version)
         return version
 
     def advance(self, version: IndexVersion, to: State, *, actor: str, note: str = "") -> IndexVersion:
         """Compare-and-set of the state."""
         self._guard.write()
-        self._ledger.advance(version, to, actor=actor, note=note)
-        return self._ledger.version(version.number)
+        return self._ledger.advance(version, to, actor=actor, note=note)
 
     def pending(self, version: IndexVersion, *, batch_size: int = 2048) -> Iterator[Sequence[Chunk]]:
         """What the version lacks, or has with another text or other metadata: filters answer from the copy, so both must be right."""

@@ -13,7 +13,22 @@ import pytest
 from vecmigrate.errors import WrongSpace
 from vecmigrate.filters import parse_filter
 from vecmigrate.store import Capability, Store
-from vecmigrate.testing.hooks import CANDIDATE, CONTROL, TEXTS, WIDER, Hooks, build, corpus, ids_found, model_of, plane, row
+from vecmigrate.testing.hooks import (
+    CANDIDATE,
+    CONTROL,
+    TEXTS,
+    WIDER,
+    Hooks,
+    begin,
+    build,
+    corpus,
+    fill,
+    finish,
+    ids_found,
+    model_of,
+    plane,
+    row,
+)
 from vecmigrate.versions import IndexVersion, Metric, State
 
 # For the query (2, 0) the three metrics put these in three different orders, because their norms differ.
@@ -160,7 +175,9 @@ class SearchRules(Hooks):
         store = self.open_adopted(rows)
         if not store.can(Capability.FILTERED_SEARCH).able:
             pytest.skip(store.can(Capability.FILTERED_SEARCH).reason)
-        version = build(store)
+        version = begin(store)
+        fill(store, version, CANDIDATE, batch_size=100)
+        finish(store, version)
         for each, encoder in ((store.versions()[0], CONTROL), (version, CANDIDATE)):
             hits = store.search(each, encoder.encode_queries(["text number 7 of some"]), 10, where=parse_filter({"rare": True}))[0]
             assert len(hits) == 10
