@@ -1,8 +1,9 @@
 """The identity of a model directory: everything in it that moves a vector, and nothing that doesn't.
 
-    weights      every tensor's name, type, shape and bytes, however they are spread over safetensors files
-    tokenizer    tokenizer.json without its padding and truncation, or the vocabulary files where there is none
-    modules      the pipeline in order, each with its settings
+    modules      the pipeline in order, a router's branches too; of each module
+      weights      every tensor's name, type, shape and bytes, however they are spread over safetensors files
+      tokenizer    tokenizer.json without its padding and truncation, or the vocabulary files where there is none
+      settings     those that move vectors
     traits       dimension, maximum length, precision and prompts, as the encoder uses them
 
 Reads files only, so an upgrade of a library changes no fingerprint; names, times and notes in the directory play no part.
@@ -67,6 +68,8 @@ _SAME_AS_ABSENT: Mapping[str, tuple[Any, ...]] = {
 
 _TOKENIZER_SETTINGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space", "padding_side", "truncation_side")
 _TOKENIZER_DEFAULTS = {"padding_side": "right", "truncation_side": "right"}
+ROUTER_CONFIG = "router_config.json"
+_KNOWN_KINDS = frozenset({"Transformer", "Pooling", "Normalize", "Dense", "StaticEmbedding", "Router"})
 _VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 _OLD_POOLING = {
     "pooling_mode_cls_token": "cls",
@@ -91,12 +94,11 @@ class Traits:
 
 def fingerprint_directory(folder: Path, traits: Traits) -> str:
     """The fingerprint, 64 hex digits. Raises `ModelError` for files that can't be read or are damaged."""
+    module_folders(folder)  # refuses what leads out of it
     try:
         parts = {
             "scheme": SCHEME,
-            "weights": {path: _weights(folder / path) for path in module_folders(folder)},
-            "tokenizer": _tokenizer(folder),
-            "modules": _modules(folder),
+            "modules": [_module(folder, kind, path) for kind, path in _pipeline(folder)],
             "traits": asdict(traits),
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -105,8 +107,14 @@ def fingerprint_directory(folder: Path, traits: Traits) -> str:
 
 
 def module_folders(folder: Path) -> tuple[str, ...]:
-    """The paths of the pipeline's modules within the directory, the root first as `""`. Raises `ModelError` for one that leads out."""
-    paths = [str(module.get("path", "")) for module in _pipeline(folder)]
+    """The paths of the pipeline's modules within the directory, the root first as `""`.
+
+    Raises `ModelError` for one that leads out, and for a list that can't be read.
+    """
+    try:
+        paths = [path for _, path in _pipeline(folder)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder / 'modules.json'} can't be read: {error}", hint="copy or download the model again") from error
     for path in paths:
         if not (folder / path).resolve().is_relative_to(folder.resolve()):
             raise ModelError(f"the model in {folder} names a module outside itself: {path!r}", hint="get the model from a source you trust")
@@ -178,19 +186,23 @@ def _file_digest(path: Path) -> str:
 # ── modules ──
 
 
-def _modules(folder: Path) -> list[Mapping[str, Any]]:
-    return [_module(folder, module) for module in _pipeline(folder)]
+def _module(root: Path, kind: str, path: str) -> Mapping[str, Any]:
+    folder = root / path
+    return {"kind": kind, "settings": _of_kind(folder, kind), "weights": _weights(folder), "tokenizer": _tokenizer(folder)}
 
 
-def _module(folder: Path, module: Mapping[str, Any]) -> Mapping[str, Any]:
-    kind = str(module["type"]).rpartition(".")[2]
-    path = str(module.get("path", ""))
-    settings = _relevant(_settings(folder / path / "config.json"))
+def _of_kind(folder: Path, kind: str) -> Mapping[str, Any]:
+    settings = _relevant(_settings(folder / "config.json"))
     if kind == "Pooling":
-        settings = _pooling(settings)
+        return _pooling(settings)
     if kind == "Transformer":
-        settings |= _relevant(_settings(folder / path / "sentence_bert_config.json"))
-    return {"kind": kind, "settings": settings}
+        for file in sorted(folder.glob("sentence_*_config.json")):
+            settings |= _relevant(_settings(file))
+    elif kind == "Router":
+        return _settings(folder / ROUTER_CONFIG)
+    elif kind not in _KNOWN_KINDS:
+        return {file.name: _file_digest(file) for file in sorted(folder.glob("*.json"))}
+    return settings
 
 
 def _relevant(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,12 +224,25 @@ def _pooling(settings: Mapping[str, Any]) -> dict[str, Any]:
 # ── files ──
 
 
-def _pipeline(folder: Path) -> list[dict[str, Any]]:
-    """modules.json; a plain transformers directory stands for itself followed by mean pooling, which is what the library makes of it."""
+def _pipeline(folder: Path) -> list[tuple[str, str]]:
+    """The kind and path of each module, in order, with a router's branches after it.
+
+    A plain transformers directory is a transformer alone; that the library then takes the mean is its rule, not the directory's.
+    """
     listed = folder / "modules.json"
-    if listed.is_file():
-        return list(_json(listed))
-    return [{"type": "Transformer", "path": ""}, {"type": "MeanPooling", "path": ""}]
+    if not listed.is_file():
+        return [("Transformer", "")]
+    found: list[tuple[str, str]] = []
+    for module in _json(listed):
+        kind, path = _kind(module["type"]), str(module.get("path", ""))
+        found.append((kind, path))
+        branches = _settings(folder / path / ROUTER_CONFIG).get("types", {}) if kind == "Router" else {}
+        found += [(_kind(name), f"{path}/{branch}".lstrip("/")) for branch, name in branches.items()]
+    return found
+
+
+def _kind(reference: Any) -> str:
+    return str(reference).rpartition(".")[2]
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -60,11 +60,7 @@ def _check_safe(folder: Path, source: str) -> None:
         raise ModelError(f"{source} is not a directory", hint="name the directory that holds modules.json or config.json")
     if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
         raise ModelError(f"{source} is not a model: it has no modules.json and no config.json", hint="name a sentence-transformers directory")
-    try:
-        folders = module_folders(folder)
-    except (ValueError, AttributeError) as error:
-        raise ModelError(f"{source}: modules.json can't be read: {error}", hint="copy or download the model again") from error
-    for path in folders:
+    for path in module_folders(folder):
         _check_weights(folder / path, source)
 
 

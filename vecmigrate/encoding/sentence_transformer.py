@@ -19,6 +19,7 @@ import torch
 
 from vecmigrate.config import EncodingSection
 from vecmigrate.encoding.batching import Batch, plan_batches
+from vecmigrate.encoding.catalog import name_from
 from vecmigrate.encoding.fingerprint import Traits, fingerprint_directory
 from vecmigrate.encoding.loading import find_model, open_model
 from vecmigrate.encoding.tokens import TokenisedTexts, Tokeniser, tokeniser_for
@@ -70,7 +71,7 @@ def load_encoder(
         document_prompt=document if document_prompt is None else document_prompt,
     )
     version = ModelVersion(
-        name=name or Path(source).name,
+        name=name or name_from(source),
         fingerprint=fingerprint_directory(folder, traits),
         source=str(folder.resolve()) if Path(source).expanduser().exists() else source,
         dimension=traits.dimension,

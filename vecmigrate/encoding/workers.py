@@ -45,6 +45,7 @@ class Workers:
 
         def begin() -> None:
             torch.set_num_threads(1)
+            torch.get_num_threads()  # the thread takes the setting over at its first use of it, which must be before it is put back
             together.wait()
 
         for started in [self._threads.submit(begin) for _ in range(self._count)]:
