@@ -28,6 +28,7 @@ TIE = 1e-9
 
 _BLOCK = 4_000_000
 _EXACT_UP_TO = 13
+_GROUPING_PAYS = 16
 _LEAST_TAIL = 1e-9
 _POLE = 1e-3
 _NORMAL = NormalDist()
@@ -176,12 +177,19 @@ def _reach(confidence: float, power: float) -> float:
 
 
 def _resampled_means(differences: Values, procedure: Procedure) -> Values:
+    """Means of resamples. Measures take few values, so where it pays only how often each value is drawn is drawn."""
     generator = np.random.default_rng(procedure.seed)
     n = len(differences)
+    distinct, times = np.unique(differences.round(12), return_counts=True)
+    grouped = len(distinct) * _GROUPING_PAYS < n
     means = np.empty(procedure.resamples)
     done = 0
-    for size in _block_sizes(n, procedure.resamples):
-        means[done : done + size] = differences[generator.integers(0, n, (size, n), dtype=np.int32)].mean(axis=1)
+    for size in _block_sizes(len(distinct) if grouped else n, procedure.resamples):
+        block = means[done : done + size]
+        if grouped:
+            block[:] = generator.multinomial(n, times / n, size) @ distinct / n
+        else:
+            block[:] = differences[generator.integers(0, n, (size, n), dtype=np.int32)].mean(axis=1)
         done += size
     return means
 

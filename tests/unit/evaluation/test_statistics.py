@@ -13,7 +13,9 @@ from vecmigrate.errors import DataError
 from vecmigrate.evaluation.statistics import (
     Interval,
     Procedure,
+    _corrected,
     _student,
+    _widened,
     bootstrap_interval,
     detectable_difference,
     holm,
@@ -244,3 +246,28 @@ def test_a_single_query_that_moves_does_not_turn_the_interval_inside_out(confide
     found = bootstrap_interval(differences, Procedure(confidence=confidence))
     assert found.low <= differences.mean() <= found.high
     assert found.low <= 0 <= found.high
+
+
+@pytest.mark.parametrize(("n", "confidence"), [(10, 0.95), (12, 0.95), (50, 0.9)])
+def test_percentiles_are_widened_as_hesterberg_says(n, confidence):
+    low, high = _widened(confidence, n)
+    reach = scipy.stats.t.ppf(0.5 + confidence / 2, n - 1) * np.sqrt(n / (n - 1))
+    assert low == pytest.approx(scipy.stats.norm.cdf(-reach), rel=0.01)
+    assert high == pytest.approx(1 - low)
+
+
+def test_drawing_how_often_each_value_comes_is_drawing_queries():
+    generator = np.random.default_rng(6)
+    few = generator.choice([-0.5, 0.0, 0.0, 0.25, 1.0], 400)
+    many = few + generator.random(400) * 1e-6
+    grouped, drawn_singly = (bootstrap_interval(d) for d in (few, many))
+    assert grouped.low == pytest.approx(drawn_singly.low, abs=0.003)
+    assert grouped.high == pytest.approx(drawn_singly.high, abs=0.003)
+
+
+def test_the_corrected_percentile_is_efrons():
+    means = np.arange(100) / 100
+    bias = scipy.stats.norm.ppf(0.605)  # 60 resamples below the mean, one equal to it
+    z = bias + scipy.stats.norm.ppf(0.025)
+    expected = scipy.stats.norm.cdf(bias + z / (1 - 0.03 * z))
+    assert _corrected(0.025, means, 0.60, 0.03) == pytest.approx(expected)
