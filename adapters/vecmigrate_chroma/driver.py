@@ -84,13 +84,20 @@ class Driver:
 
     def close(self) -> None:
         """Give the client back; its HTTP connections too, which chromadb leaves open."""
-        session = session_of(self._client)
-        with translated("closing"):
-            self._client.close()
-        if session is not None:
-            session.close()
+        close_client(self._client)
 
 
-def session_of(client: Any) -> Any | None:
-    """The httpx client of a chromadb HTTP client; None for a directory."""
-    return getattr(getattr(client, "_server", None), "_session", None)
+def close_client(client: Any) -> None:
+    """Close a chromadb client, and the connections that its own `close` leaves open."""
+    sessions = sessions_of(client)
+    with translated("closing"):
+        client.close()
+    for session in sessions:
+        session.close()
+
+
+def sessions_of(client: Any) -> list[Any]:
+    """The httpx clients of a chromadb client: two for a server (it makes one more for its administration), none for a directory."""
+    parts = (client, getattr(client, "_admin_client", None))
+    found = (getattr(getattr(part, "_server", None), "_session", None) for part in parts)
+    return [session for session in found if session is not None]

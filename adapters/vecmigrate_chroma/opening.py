@@ -17,7 +17,7 @@ from vecmigrate.errors import NotFound, PreflightRefused, StoreError
 from vecmigrate.retrying import retry_transient
 from vecmigrate.store import Store
 from vecmigrate_chroma.directory import Directory
-from vecmigrate_chroma.driver import Driver, session_of
+from vecmigrate_chroma.driver import Driver, sessions_of
 from vecmigrate_chroma.faults import refuse_status, translated
 from vecmigrate_chroma.lease import ServerLease
 from vecmigrate_chroma.settings import ChromaSettings, read_settings
@@ -109,8 +109,7 @@ def _server(settings: ChromaSettings) -> Driver:
             )
 
     client = retry_transient(connect)
-    session = session_of(client)
-    if session is not None:
+    for session in sessions_of(client):
         session.timeout = httpx.Timeout(settings.timeout, connect=min(CONNECT_SECONDS, settings.timeout))
         session.event_hooks["response"].append(refuse_status)
     return Driver(client, url, server=True)

@@ -5,6 +5,7 @@ import pytest
 from vecmigrate.testing.chroma import ChromaServer, create_filled, put_rows
 from vecmigrate.testing.conformance import StoreConformance
 from vecmigrate_chroma import adapter
+from vecmigrate_chroma.driver import close_client
 
 _NUMBERS = count()
 
@@ -50,10 +51,8 @@ def server(tmp_path_factory):
     running = ChromaServer(tmp_path_factory.mktemp("server") / "chroma")
     running.start()
     client = chromadb.HttpClient(host="127.0.0.1", port=running.port)
-    session = client._server._session
     yield running, client
-    client.close()
-    session.close()
+    close_client(client)
     running.stop()
 
 

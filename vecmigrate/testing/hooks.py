@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -40,6 +40,17 @@ def row(id: str, text: str | None, vector: Sequence[float] | None = None, **meta
 def corpus() -> list[SourceRow]:
     """`TEXTS` as rows."""
     return [row(id, text) for id, text in TEXTS.items()]
+
+
+def rows_of(texts: Mapping[str, str | None]) -> list[SourceRow]:
+    """Id → text as rows with the control's vectors."""
+    return [row(id, text) for id, text in texts.items()]
+
+
+def random_rows(n: int, dimension: int) -> list[SourceRow]:
+    """`n` rows `id00000` … with random vectors, the same ones each time, and their number as metadata field `number`."""
+    vectors = np.random.default_rng(7).normal(size=(n, dimension)).astype(np.float32)
+    return [SourceRow(f"id{i:05}", f"text number {i}", vectors[i], {"number": i}) for i in range(n)]
 
 
 def plane(**vectors: tuple[float, float]) -> list[SourceRow]:
