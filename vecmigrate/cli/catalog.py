@@ -23,7 +23,7 @@ def list_command(session: Session) -> None:
     from vecmigrate.cli.tables import plain_table
 
     entries = session.catalog.entries()
-    table = plain_table("name", "fingerprint", "dim", "max tokens", "precision", "verdict", "source", right=("dim", "max tokens"))
+    table = plain_table("name", "fingerprint", "dim", "max tokens", "precision", "verdict", "source", right=("dim", "max tokens"), wrap=("name",), cut=("source",))
     for e in entries:
         m = e.model
         table.add_row(m.name, m.fingerprint[:12], str(m.dimension), str(m.max_tokens or ""), m.precision, e.verdict or "", m.source)

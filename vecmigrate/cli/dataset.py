@@ -43,14 +43,13 @@ def _judged(session: Session, queries: Path | None, qrels: Path | None) -> tuple
     if queries and qrels:
         from vecmigrate.querylog import judged_from_files
 
-        judged = judged_from_files(queries, qrels)
-        return judged, judged.report.lines()
+        return judged_from_files(queries, qrels), []
     if queries or qrels:
         raise UsageError("--queries and --qrels go together", hint="name both files, or neither to use the log of [log]")
     from vecmigrate.cli.logs import read_log
 
     read, resolution, judged = read_log(session, session.config.log, session.config.root)
-    return judged, [*read.lines(), *resolution.lines(), *judged.report.lines()]
+    return judged, [*read.lines(), *resolution.lines()]
 
 
 @dataset_command.command("show")

@@ -18,7 +18,7 @@ def history_command(session: Session) -> None:
     from vecmigrate.cli.tables import plain_table
 
     events = session.store.history()
-    table = plain_table("when (UTC)", "who", "what", "version", "epoch", "detail", right=("epoch",))
+    table = plain_table("when (UTC)", "who", "what", "version", "epoch", "detail", right=("epoch",), wrap=("detail",))
     for e in events:
         detail = ", ".join(f"{k}={v}" for k, v in e.detail.items() if v not in ("", None))
         label = "" if e.version is None else f"v{e.version}"

@@ -63,7 +63,7 @@ def _data(answer: Answer) -> dict[str, Any]:
 def _table(answer: Answer) -> Any:
     from vecmigrate.cli.tables import one_line, plain_table
 
-    table = plain_table("rank", "score", "id", "text", right=("rank", "score"))
+    table = plain_table("rank", "score", "id", "text", right=("rank", "score"), wrap=("id",), cut=("text",))
     table.title = f"{answer.version}, model {answer.fingerprint[:12]}"
     table.title_justify = "left"
     for rank, result in enumerate(answer.results, 1):

@@ -69,4 +69,6 @@ def _next(versions: Any, pointer: Pointer) -> str:
         return "vecmigrate shadow build"
     if State.READY in states:
         return f"vecmigrate compare {states[State.READY]}"
-    return "vecmigrate rollback" if pointer.previous is not None else "vecmigrate shadow build"
+    if pointer.active:
+        return "vecmigrate shadow sync; to go back: vecmigrate rollback"
+    return f"vecmigrate cutover {states[State.STANDBY]}" if State.STANDBY in states else "vecmigrate shadow build"

@@ -3,43 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from vecmigrate.store import Differences
     from vecmigrate.versions import IndexVersion, Pointer
 
 
-def plain_table(*headers: str, right: Sequence[str] = ()) -> Table:
-    """A table without colours or frames, readable in a log; `right` names the right-aligned columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for header in headers:
-        table.add_column(header, justify="right" if header in right else "left", overflow="fold")
-    return table
+class PlainTable(Table):
+    """A table in which only the flexible columns give way when the terminal is too narrow."""
 
+    cut: frozenset[str] = frozenset()
 
-def version_table(versions: Sequence[IndexVersion], pointer: Pointer, lag: Mapping[int, Differences]) -> Table:
-    """One line for each version; the one that serves has an arrow."""
-    headers = ["", "version", "state", "model", "fingerprint", "dim", "rows"] + (["missing", "stale", "extra"] if lag else [])
-    table = plain_table(*headers, right=("dim", "rows", "missing", "stale", "extra"))
-    for v in versions:
-        cells = [
-            "→" if v.number == pointer.active else "",
-            v.label,
-            v.state.value,
-            v.model.name,
-            v.model.fingerprint[:12],
-            str(v.model.dimension),
-            "" if v.rows is None else str(v.rows),
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """As rich's; a cell of a cut column stays on one line and ends in an ellipsis where there is no room."""
+        shown = [
+            Text(str(cell), no_wrap=True, overflow="ellipsis") if column.header in self.cut else cell
+            for column, cell in zip(self.columns, cells, strict=True)
         ]
-        found = lag.get(v.number)
-        if lag:
-            cells += [str(n) for n in (found.n_missing, found.n_stale, found.n_extra)] if found else ["", "", ""]
-        table.add_row(*cells)
+        super().add_row(*shown, **options)
+
+
+def plain_table(*headers: str, right: Sequence[str] = (), wrap: Sequence[str] = (), cut: Sequence[str] = ()) -> PlainTable:
+    """A table without colours or frames, readable in a log. Named are the columns that are right-aligned, that may wrap, or that are
+    cut where the terminal is too narrow; the others keep their width.
+    """
+    table = PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table.cut = frozenset(cut)
+    for header in headers:
+        table.add_column(header, justify="right" if header in right else "left", overflow="fold", no_wrap=header not in {*wrap, *cut})
     return table
+
+
+def version_table(versions: Sequence[IndexVersion], pointer: Pointer, lag: Mapping[int, Differences]) -> PlainTable:
+    """One line for each version; the one that serves has an arrow."""
+    headers = ["", "version", "state", "model", "rows", *(["missing", "stale", "extra"] if lag else ["fingerprint", "dim"])]
+    table = plain_table(*headers, right=("dim", "rows", "missing", "stale", "extra"), cut=("model",))
+    for v in versions:
+        arrow = "→" if v.number == pointer.active else ""
+        rows = "" if v.rows is None else str(v.rows)
+        table.add_row(arrow, v.label, v.state.value, v.model.name, rows, *_further(v, lag))
+    return table
+
+
+def _further(version: IndexVersion, lag: Mapping[int, Differences]) -> list[str]:
+    if not lag:
+        return [version.model.fingerprint[:12], str(version.model.dimension)]
+    found = lag.get(version.number)
+    return [str(n) for n in (found.n_missing, found.n_stale, found.n_extra)] if found else ["", "", ""]
 
 
 def one_line(text: str, width: int) -> str:

@@ -76,14 +76,15 @@ def prepare(application: Application, stage: Stage, encoder: Encoder) -> None:
     stage.tell(f"its search log: {len(rows)} questions with what was opened (written for this demo, by hand)")
     stage.tell(f"  ({time.monotonic() - start:.1f} s)")
     os.environ.update(application.environment)
-    _write_config(stage.config, application)
+    write_config(stage.config, application)
 
 
 def _encoded(encoder: Encoder, items: Sequence[Item]) -> Any:
     return encoder.encode_documents([i.text for i in items])
 
 
-def _write_config(file: Path, application: Application) -> None:
+def write_config(file: Path, application: Application) -> None:
+    """Write vecmigrate.toml for an application that was made with the stock model."""
     import tomlkit
 
     tables: Mapping[str, Mapping[str, Any]] = {
