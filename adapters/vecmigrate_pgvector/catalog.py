@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from vecmigrate.errors import AccessDenied, NotFound, PreflightRefused, StoreError, UsageError
 from vecmigrate.versions import Metric
@@ -155,7 +156,7 @@ def read_table(database: Database, name: str, *, state_schema: str) -> Table:
 
 def _resolve(database: Database, name: str, state_schema: str) -> Row:
     for candidate in (name, _as_written(database, name)):
-        rows = _found(database, candidate) if candidate else []
+        rows = _quietly(database, "relation", {"name": candidate}) if candidate else []
         if rows:
             return rows[0]
     near = [row[0] for row in database.rows(statement("catalog.tables_with_vectors"), {"state_schema": state_schema})]
@@ -165,14 +166,13 @@ def _resolve(database: Database, name: str, state_schema: str) -> Row:
 
 def _as_written(database: Database, name: str) -> str | None:
     parts = [part.strip('"') for part in name.split(".")]
-    rows = database.rows(statement("catalog.relation_as_written"), {"parts": parts})
-    found: str | None = rows[0][0]
-    return found
+    rows = _quietly(database, "relation_as_written", {"parts": parts})
+    return rows[0][0] if rows else None
 
 
-def _found(database: Database, name: str) -> list[Row]:
+def _quietly(database: Database, block: str, parameters: dict[str, Any]) -> list[Row]:
     try:
-        return database.rows(statement("catalog.relation"), {"name": name})
+        return database.rows(statement(f"catalog.{block}"), parameters)
     except AccessDenied:
         raise
     except (StoreError, UsageError):  # what PostgreSQL can't read as a name names no table

@@ -25,7 +25,7 @@ Row = tuple[Any, ...]
 
 MOST_CONNECTIONS = 12
 """More readers than this wait for one another: eight threads, a scan, and some room."""
-POOL_WAIT = 5.0
+POOL_WAIT = 3.0
 """Seconds that a caller waits for a connection before the server counts as unavailable."""
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 

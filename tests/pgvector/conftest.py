@@ -1,13 +1,17 @@
 """One embedded PostgreSQL 18 for the session, one fresh schema (and state schema) per test."""
 
 import itertools
+import sys
 import tempfile
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from vecmigrate.testing.postgres import EmbeddedPostgres
 from vecmigrate_pgvector import adapter
+
+sys.path.insert(0, str(Path(__file__).parent))  # for pgvector_applications: importlib mode adds no folder
 
 _numbers = itertools.count()
 

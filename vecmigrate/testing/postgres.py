@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 from vecmigrate.errors import MissingDependency, StoreUnavailable
 
@@ -32,7 +33,7 @@ class EmbeddedPostgres:
 
     def dsn_of(self, database: str) -> str:
         """The connection string of another database."""
-        return str(self._server.get_uri(database))
+        return str(self._server.get_uri(quote(database, safe="")))
 
     def create_database(self, name: str) -> str:
         """Make a database with the extension vector; its connection string."""
