@@ -40,7 +40,7 @@ def cautions(comparison: Comparison, *, moved: bool = False) -> tuple[str, ...]:
 
 def _verdicts(c: Comparison) -> Iterator[str]:
     if keeps_base(c.training_verdict):
-        yield f"keep base: training did not find this model better than the one it began with ({c.training_verdict})"
+        yield f"training said: {c.training_verdict}. It did not find this model better than the one it began with"
     if c.control.fingerprint == c.candidate.fingerprint:
         yield "both sides are one model: differences are the index's, or chance"
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"\w+")
 _SHORTEST_WORD = 3
+_EVERYWHERE = frozenset(
+    ["and", "are", "but", "can", "did", "does", "for", "from", "has", "have", "how", "its", "not", "that", "the", "this", "was", "what", "when", "where", "which", "who", "why", "with", "you"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,8 @@ def render_html(comparison: Comparison, gate: GateResult) -> str:
 
 
 def pieces(text: str, query: str | None) -> tuple[Piece, ...]:
-    """The text, cut so that the words it shares with the query (three letters or more, whatever their case) stand alone."""
-    wanted = {word.casefold() for word in _WORD.findall(query or "") if len(word) >= _SHORTEST_WORD}
+    """The text, cut so that the words it shares with the query stand alone, whatever their case; not those that are everywhere."""
+    wanted = {word.casefold() for word in _WORD.findall(query or "") if len(word) >= _SHORTEST_WORD} - _EVERYWHERE
     return tuple(_pieces(cleaned(text), wanted))
 
 

@@ -7,6 +7,7 @@ from vecmigrate.evaluation.result import Comparison
 from vecmigrate.evaluation.statistics import Paired
 
 _LEAST_P = 0.0001
+_NOTHING = 0.005
 
 
 def headline(comparison: Comparison, gate: GateResult) -> str:
@@ -48,10 +49,9 @@ def attribution(comparison: Comparison) -> str:
     served, exact = check.served.difference, check.exact.difference
     sample = f"On a sample of {counted(check.n, 'query', 'queries')}"
     beginning = f"{sample} {check.measure} differs by {served:+.3f} as served and by {exact:+.3f} by exact search: "
-    if abs(served - exact) < 0.005:
-        return beginning + "the approximate index makes no difference, the model does."
-    lost = "costs the candidate something" if served < exact else "flatters the candidate"
-    return beginning + f"its approximate index {lost}."
+    if abs(served - exact) < _NOTHING:
+        return beginning + "the approximate indexes make no difference, the models do."
+    return beginning + f"the approximate indexes account for {served - exact:+.3f} of it, the models for the rest."
 
 
 def left_out(comparison: Comparison) -> str:

@@ -397,7 +397,7 @@ def test_a_version_against_itself_shows_no_difference_and_says_so():
 
 def test_keep_base_is_the_first_warning():
     found = letters(THREE).compare(training_verdict="Keep base: dev nDCG@10 0.61 against 0.62")
-    assert found.warnings[0].startswith("keep base: ")
+    assert found.warnings[0].startswith("training said: Keep base: dev")
 
 
 def test_progress_reaches_the_end_of_each_stage():

@@ -176,6 +176,7 @@ def test_the_querys_words_are_marked_in_the_texts():
     ]
     assert [(p.text, p.hit) for p in pieces("go to it", "go to it")] == [("go to it", False)]
     assert [(p.text, p.hit) for p in pieces("plain", None)] == [("plain", False)]
+    assert [(p.text, p.hit) for p in pieces("what the log is", "what is the log")] == [("what the ", False), ("log", True), (" is", False)]
     assert pieces("", "x") == ()
 
 
@@ -196,6 +197,13 @@ def test_where_the_answers_come_from_is_on_the_page(comparison):
 def test_a_store_without_exact_search_says_what_that_means(comparison):
     bare = replace(comparison, exact=None, candidate=side("docs@v1", ann_recall=None))
     assert "cannot be told from one of the model" in page(bare, GateSection(min_ann_recall=0)).words()
+
+
+def test_a_difference_of_the_index_is_told_from_one_of_the_model(comparison):
+    assert "the approximate indexes make no difference" in page(comparison).words()
+    exact = replace(comparison.exact, served=figures(0.02), exact=figures(0.05))
+    words = page(replace(comparison, exact=exact)).words()
+    assert "differs by +0.020 as served and by +0.050 by exact search: the approximate indexes account for -0.030 of it" in words
 
 
 def test_no_slices_leave_no_empty_section(comparison):

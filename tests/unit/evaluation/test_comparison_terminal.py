@@ -108,6 +108,13 @@ def test_relevant_hits_are_marked_without_colour(comparison):
     assert "control    1   Open a file." in text
 
 
+def test_a_long_text_stays_on_one_line_that_says_it_was_cut(comparison):
+    long = replace(example(), text="why " * 60)
+    cut = line(shown(replace(comparison, wins=(long,))), "+0.500")
+    assert cut.rstrip().endswith("…")
+    assert line(shown(replace(comparison, wins=(long,))).partition("+0.500")[2].partition("\n")[2], "  control")
+
+
 def test_without_texts_the_ids_are_shown(comparison):
     text = shown(replace(comparison, wins=(example(text=None),), losses=()))
     assert "+0.500  q1" in text
