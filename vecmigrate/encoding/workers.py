@@ -34,21 +34,21 @@ class Workers:
     """A pool of threads whose kernels do not split further. Callers of several threads share it."""
 
     def __init__(self, count: int) -> None:
-        self._count = count
+        self.count = count
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="vecmigrate-encode")
         self._start()
 
     def _start(self) -> None:
         """Start every thread now: `torch.set_num_threads` in a thread also sets what *later* threads begin with, so it is put back."""
         before = torch.get_num_threads()
-        together = threading.Barrier(self._count)
+        together = threading.Barrier(self.count)
 
         def begin() -> None:
             torch.set_num_threads(1)
             torch.get_num_threads()  # the thread takes the setting over at its first use of it, which must be before it is put back
             together.wait()
 
-        for started in [self._threads.submit(begin) for _ in range(self._count)]:
+        for started in [self._threads.submit(begin) for _ in range(self.count)]:
             started.result()
         torch.set_num_threads(before)
 
