@@ -1,7 +1,6 @@
 """Real stores with a small real corpus, each as a team would have it, and the verbs typed at them."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,15 +48,6 @@ def stock():
     from vecmigrate.encoding import load_encoder
 
     return load_encoder(stock_model(), EncodingSection())
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory) -> Iterator[Any]:
-    """An embedded PostgreSQL for the session."""
-    from vecmigrate.testing.postgres import EmbeddedPostgres
-
-    with EmbeddedPostgres(tmp_path_factory.mktemp("acceptance") / "postgres") as server:
-        yield server
 
 
 @pytest.fixture(params=["pgvector", "chroma"])
