@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from vecmigrate.testing.postgres import EmbeddedPostgres
 
 from vecmigrate.cutover import flip
 from vecmigrate.registry import open_store
@@ -27,6 +26,7 @@ from vecmigrate.reindex import build
 from vecmigrate.serving import Retriever
 from vecmigrate.store import Store
 from vecmigrate.testing.encoders import FixedEncoders, HashingEncoder
+from vecmigrate.testing.postgres import EmbeddedPostgres
 
 OLD, NEW = HashingEncoder(128, "old"), HashingEncoder(128, "new")
 ROWS = 2000

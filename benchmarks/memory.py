@@ -21,13 +21,13 @@ WORDS = [w for w in Path(random.__file__).read_text(encoding="utf-8").split() if
 def one(rows: int) -> None:
     """Build a version of `rows` short chunks, and print the peak."""
     import psycopg
-    from vecmigrate.testing.postgres import EmbeddedPostgres
 
     from vecmigrate.config import EncodingSection
     from vecmigrate.demo.story import stock_model
     from vecmigrate.encoding import load_encoder
     from vecmigrate.registry import open_store
     from vecmigrate.reindex import build
+    from vecmigrate.testing.postgres import EmbeddedPostgres
 
     chance = random.Random(0)
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder) / "postgres") as server:

@@ -26,7 +26,6 @@ from typing import Any
 
 import psycopg
 from pgvector.psycopg import register_vector
-from vecmigrate.testing.postgres import EmbeddedPostgres
 
 from vecmigrate.config import EncodingSection
 from vecmigrate.demo.corpus import load
@@ -35,6 +34,7 @@ from vecmigrate.encoding import load_encoder
 from vecmigrate.registry import open_store
 from vecmigrate.reindex import build
 from vecmigrate.reindex.pipeline import WINDOW
+from vecmigrate.testing.postgres import EmbeddedPostgres
 
 
 def texts_of(arguments: argparse.Namespace) -> list[str]:

@@ -31,6 +31,12 @@ def texts() -> list[str]:
     return [f"row {i} " + " ".join(f"word{(i * 7 + j) % 500}" for j in range(i % 9)) for i in range(ROWS)]
 
 
+def say(*words: object) -> None:
+    """To whoever watches."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Build the first unfinished version, or a new one."""
     pipeline.WINDOW = 100
@@ -40,8 +46,8 @@ def main() -> None:
         store.adopt(OLD.model)
         unfinished = [v for v in store.versions() if v.number and v.state is not State.READY]
         version = unfinished[0] if unfinished else store.create_version(NEW.model)
-        report = build(store, version, NEW, actor="test", progress=lambda p: print(p.done, flush=True))
-    print("loaded", report.loaded, flush=True)
+        report = build(store, version, NEW, actor="test", progress=lambda p: say(p.done))
+    say("loaded", report.loaded)
     store.close()
 
 

@@ -38,7 +38,7 @@ def postgres(dsn: str, vectors) -> dict[str, str]:
         register_vector(connection)
         connection.execute("CREATE TABLE docs (id bigint PRIMARY KEY, body text NOT NULL, embedding vector(32))")
         with connection.cursor() as cursor:
-            cursor.executemany("INSERT INTO docs VALUES (%s, %s, %s)", [(i, t, v) for i, (t, v) in enumerate(zip(building.texts(), vectors))])
+            cursor.executemany("INSERT INTO docs VALUES (%s, %s, %s)", [(i, t, v) for i, (t, v) in enumerate(zip(building.texts(), vectors, strict=True))])
     return {"adapter": "pgvector", "dsn": dsn, "table": "docs", "text": "body", "metric": "cosine"}
 
 
@@ -79,7 +79,7 @@ def check(settings: dict[str, str]) -> None:
     ids = [str(i) for i in range(0, 3000, 30)]
     queries = building.NEW.encode_documents([building.texts()[int(i)] for i in ids])
     hits = store.search(version, np.ascontiguousarray(queries), 3)
-    assert [i for i, h in zip(ids, hits) if i not in {x.chunk_id for x in h}] == []
+    assert [i for i, h in zip(ids, hits, strict=True) if i not in {x.chunk_id for x in h}] == []
     store.close()
 
 

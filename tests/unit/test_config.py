@@ -54,7 +54,7 @@ def test_the_file_is_found_upward_to_the_working_copys_root(folder):
 
 def test_it_is_not_looked_for_above_the_working_copy(folder):
     write(folder.parent, GOOD)
-    with pytest.raises(UsageError, match="no vecmigrate.toml in"):
+    with pytest.raises(UsageError, match=r"no vecmigrate\.toml in"):
         find_config()
 
 

