@@ -24,7 +24,7 @@ from vecmigrate_chroma.lease import ServerLease
 from vecmigrate_chroma.ledger import Ledger
 from vecmigrate_chroma.naming import vectors_name
 from vecmigrate_chroma.rows import Rows, Source
-from vecmigrate_chroma.search import LOST_SHARE, SELF_QUERIES, Search
+from vecmigrate_chroma.search import LOST_SHARE, Search, spread
 from vecmigrate_chroma.settings import ChromaSettings
 
 
@@ -157,9 +157,10 @@ class ChromaStore:
         Chroma can't rebuild it in place.
         """
         rows = self._readable(version)
-        ids = sorted(rows.ids()) if rows is not None else []
-        asked = ids[:: max(1, len(ids) // SELF_QUERIES)][:SELF_QUERIES]
-        lost = self._search.lost(rows, version.metric, asked) if rows is not None else []
+        if rows is None:
+            return
+        asked = spread(sorted(rows.ids()))
+        lost = self._search.lost(rows, version.metric, asked)
         if len(lost) > LOST_SHARE * len(asked):
             raise StoreError(
                 f"the index of {version.name} is damaged: {len(lost)} of {len(asked)} sampled vectors are not found by themselves",
