@@ -59,9 +59,11 @@ def test_any_key_type_goes_the_whole_way(db, open_store, key):
     store = open_store(text="content")
     assert sorted(chunk.id for batch in store.scan(batch_size=2) for chunk in batch) == sorted(ids)
     assert set(store.fetch([*ids, "no such key", "007", "\0"])) == set(ids)
+    assert store.fetch(["007", "+7", " 7", "7.0"]) == {}
     version = build(store)
     assert store.differences(version).clean
     assert set(store.vectors(version, [*ids, "no such key"])) == set(ids)
+    assert store.vectors(version, ["007", "+7", " 7", "7.0"]) == {}
     for id, text in zip(ids, TEXTS, strict=True):
         assert found(store, version, text) == [id]
     chunks = list(store.fetch(ids[:2]).values())

@@ -1,11 +1,14 @@
 """Two operators at once, dead ones, and a server that goes away in the middle."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -24,6 +27,13 @@ with store.operation("shadow build", actor="ann"):
     print("held", flush=True)
     time.sleep(60)
 """
+
+
+@pytest.fixture
+def folder():
+    """Not under pytest's own folder: each pytest run closes that to other users, and as root the server is another user."""
+    with tempfile.TemporaryDirectory(prefix="vmpg") as name:
+        yield Path(name)
 
 
 def test_a_holder_is_named_and_a_killed_one_is_not_in_the_way(db, dsn, state, open_store):
@@ -98,6 +108,17 @@ def test_connections_killed_under_it_are_replaced(db, open_store):
     assert store.pointer().epoch == 2
 
 
+def test_a_whole_pool_of_dead_connections_is_replaced_at_once(db, open_store):
+    make_docs(db)
+    store = open_store()
+    with contextlib.ExitStack() as stack:
+        for _ in range(12):
+            stack.enter_context(store._database.connection())
+    db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'vecmigrate'")
+    time.sleep(0.1)
+    assert store.count() == 5
+
+
 def test_a_closed_store_says_so(db, open_store):
     make_docs(db)
     store = open_store()
@@ -107,8 +128,7 @@ def test_a_closed_store_says_so(db, open_store):
         store.count()
 
 
-def test_a_server_that_restarts_in_the_middle_is_waited_for(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pg")
+def test_a_server_that_restarts_in_the_middle_is_waited_for(folder):
     with EmbeddedPostgres(folder / "data") as first:
         dsn = first.dsn
         with psycopg.connect(dsn, autocommit=True) as db:
@@ -138,9 +158,8 @@ def test_a_server_that_restarts_in_the_middle_is_waited_for(tmp_path_factory):
                 server.stop()
 
 
-def test_the_embedded_server_is_18_with_pgvector_and_keeps_its_data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pg") / "data"
-    with EmbeddedPostgres(folder) as server, psycopg.connect(server.dsn, autocommit=True) as db:
+def test_the_embedded_server_is_18_with_pgvector_and_keeps_its_data(folder):
+    with EmbeddedPostgres(folder / "data") as server, psycopg.connect(server.dsn, autocommit=True) as db:
         assert db.info.server_version // 10000 == 18
         assert db.execute("SELECT split_part(extversion, '.', 2)::int >= 8 FROM pg_extension WHERE extname = 'vector'").fetchone() == (
             True,
@@ -148,7 +167,7 @@ def test_the_embedded_server_is_18_with_pgvector_and_keeps_its_data(tmp_path_fac
         db.execute("CREATE TABLE kept (n int)")
         other = server.create_database("second one")
     server.stop()
-    with EmbeddedPostgres(folder) as server:
+    with EmbeddedPostgres(folder / "data") as server:
         with psycopg.connect(server.dsn) as db:
             assert db.execute("SELECT count(*) FROM kept").fetchone() == (0,)
         with psycopg.connect(other) as db:

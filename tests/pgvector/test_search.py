@@ -29,6 +29,17 @@ def test_hundreds_of_rows_under_a_selective_filter_still_give_k(db, open_store):
     assert [len(hits) for hits in store.search(version, queries, 50, where=parse_filter({"rare": True}))] == [30, 30]
 
 
+def test_where_the_index_gives_up_early_the_rest_is_searched_exactly(db, dsn, open_store):
+    db.execute("CREATE TABLE docs (id int PRIMARY KEY, content text, rare boolean, embedding vector(8))")
+    db.execute("INSERT INTO docs SELECT i, 'text ' || i, i % 500 = 0 FROM generate_series(1, 3000) i")
+    options = "%20-cwork_mem%3D64kB%20-cenable_sort%3Doff%20-cenable_seqscan%3Doff%20-cenable_bitmapscan%3Doff"
+    store = open_store(dsn=dsn + options)
+    version = build(store)
+    queries = CANDIDATE.encode_queries([f"text {i}" for i in range(5)])
+    for hits in store.search(version, queries, 6, where=parse_filter({"rare": True})):
+        assert sorted(int(hit.chunk_id) for hit in hits) == [500, 1000, 1500, 2000, 2500, 3000]
+
+
 def test_the_index_finds_nearly_what_exact_search_finds(db, open_store):
     db.execute("CREATE TABLE docs (id int PRIMARY KEY, content text, embedding vector(8))")
     db.execute("INSERT INTO docs SELECT i, 'text number ' || i, NULL FROM generate_series(1, 2000) i")
