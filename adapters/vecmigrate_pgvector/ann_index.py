@@ -16,7 +16,6 @@ from vecmigrate.versions import Element, IndexVersion
 from vecmigrate_pgvector.connection import Database, RawHalfvec, RawVector
 from vecmigrate_pgvector.fragments import Fragments, index_name
 from vecmigrate_pgvector.packing import binary_vectors
-from vecmigrate_pgvector.search import Searcher
 from vecmigrate_pgvector.sidetable import SideTables
 from vecmigrate_pgvector.state import Registry, Session
 from vecmigrate_pgvector.statements import identifier, literal_sql, statement
@@ -35,7 +34,6 @@ class Inspector:
     registry: Registry
     fragments: Fragments
     sides: SideTables
-    searcher: Searcher
 
     def build(self, version: IndexVersion) -> None:
         """Make the HNSW index unless a valid one of these parameters is there. Raises `StoreError` when it can't be used."""
@@ -122,7 +120,7 @@ class Inspector:
             query = statement(
                 "side.explain",
                 relation=self.fragments.side(version) if version.number else self.fragments.source,
-                vector=sql.SQL("v.e") if version.number else self.searcher.control_vector(version),
+                vector=sql.SQL("v.e") if version.number else self.fragments.control_vector(version),
                 operator=self.fragments.operator(version.metric),
             )
             row = session.execute(query, {"query": _some_vector(version)}).fetchone()

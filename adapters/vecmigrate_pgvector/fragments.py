@@ -128,6 +128,19 @@ class Fragments:
         """A function of the extension."""
         return identifier(self.layout.extension.schema, name)
 
+    def control_vector(self, version: IndexVersion) -> sql.Composable:
+        """v0's vector expression, as an index on a column without a declared dimension has it."""
+        if self.layout.dimension is not None:
+            return sql.SQL("s.e")
+        return sql.SQL("s.e::{}").format(self.vector_type(version.element, version.model.dimension))
+
+    def control_dimension(self, version: IndexVersion) -> sql.Composable:
+        """A condition that keeps vectors of other dimensions out."""
+        if self.layout.dimension is not None:
+            return sql.SQL("true")
+        dims = self.function("vector_dims")
+        return sql.SQL("{}(s.e) = {}").format(dims, sql.Literal(version.model.dimension))
+
 
 def side_name(version: IndexVersion) -> str:
     """`docs_v2`."""

@@ -99,20 +99,9 @@ class Searcher:
         }
         if version.number > 0:
             return statement("search.side", side=fragments.side(version), on=fragments.on("s", "v"), **parts)
-        return statement("search.control", vector=self.control_vector(version), dimension=self.control_dimension(version), **parts)
-
-    def control_vector(self, version: IndexVersion) -> sql.Composable:
-        """v0's vector expression, as an index on a column without a declared dimension has it."""
-        if self.fragments.layout.dimension is not None:
-            return sql.SQL("s.e")
-        return sql.SQL("s.e::{}").format(self.fragments.vector_type(version.element, version.model.dimension))
-
-    def control_dimension(self, version: IndexVersion) -> sql.Composable:
-        """A condition that keeps vectors of other dimensions out."""
-        if self.fragments.layout.dimension is not None:
-            return sql.SQL("true")
-        dims = self.fragments.function("vector_dims")
-        return sql.SQL("{}(s.e) = {}").format(dims, sql.Literal(version.model.dimension))
+        return statement(
+            "search.control", vector=fragments.control_vector(version), dimension=fragments.control_dimension(version), **parts
+        )
 
 
 def _wrapped(stored: NDArray[np.generic], element: Element) -> list[bytes]:

@@ -28,7 +28,9 @@ from vecmigrate.versions import (
     may_become,
 )
 from vecmigrate_pgvector.connection import Database, Row
+from vecmigrate_pgvector.fragments import Fragments
 from vecmigrate_pgvector.layout import Layout
+from vecmigrate_pgvector.search_text import search_text
 from vecmigrate_pgvector.statements import identifier, statement
 
 Session = Connection[Row]
@@ -36,13 +38,22 @@ Session = Connection[Row]
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The state of one collection. `schema` is where the tables are."""
+    """The state of one collection, in schema `fragments.state_schema`."""
 
     database: Database
     collection: str
-    schema: str
-    layout: Layout
+    fragments: Fragments
     checked: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def schema(self) -> str:
+        """Where the tables are."""
+        return self.fragments.state_schema
+
+    @property
+    def layout(self) -> Layout:
+        """The collection's table."""
+        return self.fragments.layout
 
     def pointer(self) -> Pointer | None:
         """The serving pointer: one query by primary key."""
@@ -205,6 +216,8 @@ class Registry:
             session.execute(self.statement("create_schema"), {})
         if not self._exists(session, "installed", {"table": f"{self.schema}.collection"}):
             session.execute(self.statement("install"))
+            vector = self.fragments.vector_type(Element.FLOAT32)
+            session.execute(statement("state.search_function", schema=identifier(self.schema), vector=vector))
             for before, steps in TRANSITIONS.items():
                 for after in sorted(steps):
                     session.execute(self.statement("add_transition"), {"before": str(before), "after": str(after)})
@@ -227,6 +240,7 @@ class Registry:
                 "dimension": version.model.dimension,
                 "ann": Jsonb(asdict(version.ann)),
                 "location": version.location,
+                "query": search_text(self.fragments, version),
             },
         )
 

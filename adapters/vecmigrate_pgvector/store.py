@@ -61,10 +61,10 @@ class PgvectorStore:
         fragments = Fragments(layout, state_schema)
         self._fragments = fragments
         self._source = SourceReader(database, fragments)
-        self._registry = Registry(database, collection, state_schema, layout)
+        self._registry = Registry(database, collection, fragments)
         self._sides = SideTables(database, self._registry, fragments)
         self._searcher = Searcher(database, self._registry, fragments, self._sides)
-        self._inspector = Inspector(database, self._registry, fragments, self._sides, self._searcher)
+        self._inspector = Inspector(database, self._registry, fragments, self._sides)
 
     @classmethod
     def open(cls, settings: Mapping[str, Any], *, collection: str) -> Self:

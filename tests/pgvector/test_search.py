@@ -1,12 +1,13 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import psycopg
 import pytest
 from pgvector_applications import CANDIDATE, CONTROL, TEXTS, build, found, make_docs
 
 from vecmigrate.errors import DataError, UsageError
 from vecmigrate.filters import matches, parse_filter
-from vecmigrate.versions import Metric, ModelVersion, State
+from vecmigrate.versions import Element, Metric, ModelVersion, State
 
 
 def test_hundreds_of_rows_under_a_selective_filter_still_give_k(db, open_store):
@@ -212,3 +213,24 @@ def test_a_version_of_another_dimension_lives_beside_the_control(db, open_store)
     version = build(store, wide)
     assert isinstance(version.model, ModelVersion)
     assert found(store, version, TEXTS[4], encoder=wide) == ["5"]
+
+
+@pytest.mark.parametrize("options", [{}, {"element": "float16"}])
+def test_the_sql_function_answers_as_the_store_and_refuses_another_models_vector(db, open_store, state, options):
+    make_docs(db)
+    store = open_store(where="content LIKE '%%' AND content <> '%(query)s $1'".replace("%%", "%"))
+    build(store, **{key: Element(value) for key, value in options.items()})
+    call = f"SELECT chunk_id, score FROM {state}.search('docs', %s, %s::vector, 3)"
+    for number, encoder in ((0, CONTROL), (1, CANDIDATE)):
+        vector = encoder.encode_queries([TEXTS[3]])
+        if number:
+            store.activate(1, expect_epoch=1, actor="op")
+        rows = db.execute(call, [encoder.model.fingerprint, str(vector[0].tolist())]).fetchall()
+        wanted = [(hit.chunk_id, pytest.approx(hit.score, abs=1e-6)) for hit in store.search(store.versions()[number], vector, 3)[0]]
+        assert (rows, rows[0][0]) == (wanted, "4")
+    with pytest.raises(psycopg.errors.RaiseException, match="docs@v1 serves model"):
+        db.execute(call, [CONTROL.model.fingerprint, str([1.0] * 8)])
+    with pytest.raises(psycopg.errors.DataException, match="expected 8 dimensions"):
+        db.execute(call, [CANDIDATE.model.fingerprint, "[1,2]"])
+    with pytest.raises(psycopg.errors.RaiseException, match="no serving version"):
+        db.execute(f"SELECT {state}.search('nowhere', 'x', '[1]'::vector, 3)")

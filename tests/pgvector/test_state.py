@@ -62,7 +62,9 @@ def test_the_database_refuses_to_break_an_invariant(built, db, state, statements
 
 
 def test_the_database_takes_every_step_of_the_table_and_no_other(built, db, state):
-    column = "INSERT INTO {s}.version SELECT collection, {n}, 'planned', model, fingerprint, metric, element, dimension, ann, location"
+    column = (
+        "INSERT INTO {s}.version SELECT collection, {n}, 'planned', model, fingerprint, metric, element, dimension, ann, location, query"
+    )
     for n, (before, after) in enumerate(((b, a) for b in State for a in State if a is not b), start=10):
         if State.ACTIVE in (before, after):
             continue
@@ -82,7 +84,7 @@ def test_a_version_cannot_begin_in_the_middle(built, db, state):
     refused(
         db,
         state,
-        "INSERT INTO {s}.version SELECT collection, 5, 'ready', model, fingerprint, metric, element, dimension, ann, location"
+        "INSERT INTO {s}.version SELECT collection, 5, 'ready', model, fingerprint, metric, element, dimension, ann, location, query"
         " FROM {s}.version WHERE number = 1",
         match="cannot begin as ready",
     )

@@ -58,6 +58,7 @@ CREATE TABLE {schema}.version (
     dimension int NOT NULL CHECK (dimension BETWEEN 1 AND 16000),
     ann jsonb NOT NULL,
     location text NOT NULL,
+    query text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     note text NOT NULL DEFAULT '',
     PRIMARY KEY (collection, number),
@@ -121,6 +122,30 @@ BEGIN
 END $$;
 CREATE TRIGGER keep_event BEFORE UPDATE OR DELETE ON {schema}.event FOR EACH ROW EXECUTE FUNCTION {schema}.keep_event();
 
+-- name: search_function
+-- why: for applications that speak SQL alone: a query vector of another model than the active one raises instead of ranking
+CREATE FUNCTION {schema}.search(collection text, fingerprint text, query {vector}, k int)
+RETURNS TABLE (chunk_id text, score float8) LANGUAGE plpgsql
+SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
+#variable_conflict use_column
+DECLARE
+    serving {schema}.version;
+BEGIN
+    SELECT v.* INTO serving FROM {schema}.collection c JOIN {schema}.version v ON v.collection = c.name AND v.number = c.active
+    WHERE c.name = $1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'collection % has no serving version', $1;
+    END IF;
+    IF serving.fingerprint IS DISTINCT FROM $2 THEN
+        RAISE EXCEPTION '%@v% serves model %, the query vector is of model %', $1, serving.number, serving.fingerprint, $2
+            USING HINT = 'embed the query with the model that serves';
+    END IF;
+    IF pg_catalog.current_setting('hnsw.iterative_scan', true) IS NOT NULL THEN
+        PERFORM pg_catalog.set_config('hnsw.iterative_scan', 'strict_order', true);
+    END IF;
+    RETURN QUERY EXECUTE serving.query USING $3, $4;
+END $$
+
 -- name: add_transition
 -- why: the table of steps is the one in vecmigrate.versions, not a second copy of it
 INSERT INTO {schema}.transition VALUES (%(before)s, %(after)s) ON CONFLICT DO NOTHING
@@ -144,8 +169,9 @@ VALUES (%(collection)s, %(source)s, %(source_oid)s, %(settings)s, 0, 1)
 
 -- name: add_version
 -- why: the state is checked by trigger, the fingerprint against the model by constraint
-INSERT INTO {schema}.version (collection, number, state, model, fingerprint, metric, element, dimension, ann, location)
-VALUES (%(collection)s, %(number)s, %(state)s, %(model)s, %(fingerprint)s, %(metric)s, %(element)s, %(dimension)s, %(ann)s, %(location)s)
+INSERT INTO {schema}.version (collection, number, state, model, fingerprint, metric, element, dimension, ann, location, query)
+VALUES (%(collection)s, %(number)s, %(state)s, %(model)s, %(fingerprint)s, %(metric)s, %(element)s, %(dimension)s, %(ann)s, %(location)s,
+    %(query)s)
 
 -- name: versions
 -- why: retired and cancelled ones stay listed, numbers are never used twice
