@@ -8,7 +8,7 @@ two exchanged) lies between them. Groups join up: a like b and b like c puts all
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,13 +17,15 @@ from vecmigrate.records import Query
 
 SIMILAR = 0.8
 SLIP_LENGTH = 6
-MOST_COMPARISONS = 5000
-"""Per query; beyond it the queries are too uniform for the words to tell them apart, and the report says so."""
+LONG = 8
+"""Words from which on two queries of like wording may differ in more than one."""
+MOST_COMPARISONS = 100
+"""Long queries that are compared for sharing one rare word; where there are more, the report says so."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupingReport:
-    """How the queries fell together. `cut` counts the queries that had more neighbours to compare than the limit."""
+    """How the queries fell together. `cut` counts those that were not compared with all that share a rare word."""
 
     queries: int
     groups: int
@@ -36,7 +38,7 @@ class GroupingReport:
         if self.largest > max(10, self.queries // 5):
             out.append("  warning: one group holds more than a fifth of the queries: they differ in few words, as templates do")
         if self.cut:
-            out.append(f"  warning: {self.cut:,} queries have too many near neighbours to compare them all")
+            out.append(f"  note: {self.cut:,} long queries share a word with very many others, and were compared with the nearest of them")
         return out
 
 
@@ -59,7 +61,8 @@ class _Union:
 def group_queries(queries: Sequence[Query]) -> tuple[tuple[Query, ...], GroupingReport]:
     """The queries with their `group` filled in, in the same order. A group's name hangs on its texts alone.
 
-    About linear in the number of queries: only those that share a rare word are compared (prefix filtering, Bayardo et al., WWW 2007).
+    About linear in the number of queries: most are looked up; long ones are compared where they share a rare word (prefix filtering,
+    Bayardo et al., WWW 2007), with a bound.
     """
     wordings = [normalised(query.text) for query in queries]
     bags = _bags(wordings)
@@ -110,20 +113,46 @@ def _slips(word: str) -> Iterator[str]:
 
 
 def _join_similar(union: _Union, bags: Sequence[frozenset[str]]) -> int:
-    """Join every two bags whose Jaccard similarity is at least `SIMILAR`; returns how many had to be cut short."""
-    counts = Counter(word for bag in bags for word in bag)
-    postings: dict[str, list[int]] = {}
-    cut = 0
+    """Join every two bags whose Jaccard similarity is at least `SIMILAR`; returns how many had to be cut short.
+
+    Bags of up to seven words can only be so similar when one has one word more, which is a look-up; so is one word changed.
+    """
     distinct = {bag: i for i, bag in enumerate(bags)}
-    for bag, i in sorted(distinct.items(), key=lambda item: (len(item[0]), sorted(item[0]))):
+    _join_by_one_word(union, distinct)
+    long = [(bag, i) for bag, i in distinct.items() if len(bag) >= LONG]
+    return _join_long(union, sorted(long, key=lambda item: (len(item[0]), sorted(item[0]))))
+
+
+def _join_by_one_word(union: _Union, distinct: Mapping[frozenset[str], int]) -> None:
+    without_one: dict[int, tuple[frozenset[str], int]] = {}  # by hash, which takes a tenth of the memory
+    for bag, i in distinct.items():
+        for word in bag:
+            rest = bag - {word}
+            if rest in distinct and _similar(bag, rest):
+                union.join(i, distinct[rest])
+            if len(bag) > LONG:
+                other, j = without_one.setdefault(hash(rest), (bag, i))
+                if _similar(bag, other):
+                    union.join(i, j)
+
+
+def _join_long(union: _Union, long: Sequence[tuple[frozenset[str], int]]) -> int:
+    counts = Counter(word for bag, _ in long for word in bag)
+    postings: dict[str, deque[tuple[frozenset[str], int]]] = {}
+    cut = 0
+    for bag, i in long:
         shortest = math.ceil(SIMILAR * len(bag) - 1e-9)
         prefix = sorted(bag, key=lambda word: (counts[word], word))[: len(bag) - shortest + 1]
-        near = {j for word in prefix for j in postings.get(word, ()) if len(bags[j]) >= shortest}
-        cut += len(near) > MOST_COMPARISONS
-        for j in sorted(near)[-MOST_COMPARISONS:]:
-            shared = len(bag & bags[j])
-            if shared >= SIMILAR * (len(bag) + len(bags[j]) - shared) - 1e-9:
-                union.join(i, j)
-        for word in prefix:
-            postings.setdefault(word, []).append(i)
+        held = [postings.setdefault(word, deque(maxlen=MOST_COMPARISONS)) for word in prefix]
+        cut += any(len(posting) == MOST_COMPARISONS for posting in held)
+        for posting in held:
+            for other, j in posting:
+                if len(other) >= shortest and union.find(i) != union.find(j) and _similar(bag, other):
+                    union.join(i, j)
+            posting.append((bag, i))
     return cut
+
+
+def _similar(one: frozenset[str], other: frozenset[str]) -> bool:
+    shared = len(one & other)
+    return shared >= SIMILAR * (len(one) + len(other) - shared) - 1e-9

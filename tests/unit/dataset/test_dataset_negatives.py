@@ -115,6 +115,11 @@ def test_what_users_rated_not_relevant_comes_first():
     assert report.explicit == 1
 
 
+def test_no_chunk_is_a_negative_twice():
+    pairs, _ = mined({**ABOVE, "pos": 20, "rated": -65}, [POSITIVE, Judgment("q", "rated", 0.0)], negatives_per_pair=2)
+    assert pairs[0].negatives == ("rated",)
+
+
 def test_a_rated_chunk_that_equals_a_relevant_one_is_not_taken():
     pairs, report = mined({**ABOVE, "pos": 20, "rated": 21, "neg": -60}, [POSITIVE, Judgment("q", "rated", 0.0)])
     assert pairs[0].negatives == ("neg",)

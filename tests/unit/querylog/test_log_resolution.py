@@ -95,6 +95,14 @@ def test_a_field_that_mostly_names_several_is_not_taken_for_an_id():
         run([event("1")], source)
 
 
+def test_a_field_that_names_one_by_chance_is_not_taken_either():
+    pages = {"a": 1, "b": 1, "c": 2, "d": 2, "e": 3}
+    source = Counting([SourceRow(id, f"text {id}", None, {"page": page}) for id, page in pages.items()])
+    with pytest.raises(DataError, match="none of the log's 3 references"):
+        run([event("1", "2", "3")], source)
+    assert run([event("1", "2", "3")], source, metadata_key="page").chunk_of == {"3": "e"}
+
+
 def test_texts_are_found_exactly_and_then_by_white_space():
     found = run([event(TEXTS["c1"], "Connect to the VPN before you open the share.", "  Ask the help desk for a new badge.\n")], store())
     assert sorted(found.chunk_of.values()) == ["c1", "c2", "c3"]
