@@ -37,11 +37,13 @@ def cutover_command(session: Session, version_or_plan: str | None, no_gate: bool
     if plan:
         _still_holds(plan, target, session)
     with session.store.operation("cutover", actor=session.actor):
-        checks = checked(session, target, catch_up=True)
+        checks = checked(session, target, bring_up_to_date=True)
         agreed = plan or make_plan(session.store, target, pointer, checks)
         _require(checks, no_gate)
         session.confirm(plan_lines(agreed))
+        catch_up(session, target)  # the question may have stood there for a while
         done = _flip(session, agreed, no_gate, reason)
+        catch_up(session, target)  # what was written in the moment of the flip
     _told(session, target, done)
 
 
@@ -59,20 +61,27 @@ def _still_holds(plan: CutoverPlan, target: IndexVersion, session: Session) -> N
         raise StalePlan(f"the plan was made for another model than {target.name}'s", hint=f"vecmigrate plan {target.label}")
 
 
-def checked(session: Session, target: IndexVersion, *, catch_up: bool) -> Preflight:
-    """Every condition of a cutover to `target`; `catch_up` brings it up to date first."""
-    from vecmigrate.cutover import Evidence, preflight
-    from vecmigrate.evaluation import Comparison, judge_gate
-    from vecmigrate.reindex import sync, verify
+def catch_up(session: Session, target: IndexVersion) -> None:
+    """Bring a version of ours up to date; v0 is the application's."""
+    from vecmigrate.reindex import sync
     from vecmigrate.versions import SEARCHABLE
 
-    encoder = session.encoders.encoder_for(target)
-    if catch_up and target.number and target.state in SEARCHABLE:
-        sync(session.store, target, encoder)
+    if target.number and target.state in SEARCHABLE:
+        sync(session.store, target, session.encoders.encoder_for(target))
+
+
+def checked(session: Session, target: IndexVersion, *, bring_up_to_date: bool) -> Preflight:
+    """Every condition of a cutover to `target`, which may be brought up to date first."""
+    from vecmigrate.cutover import Evidence, preflight
+    from vecmigrate.evaluation import Comparison, judge_gate
+    from vecmigrate.reindex import verify
+
+    if bring_up_to_date:
+        catch_up(session, target)
     active = session.version(f"v{session.pointer().active}")
     comparison = Comparison.latest(session.folder("comparisons"), fingerprint=target.model.fingerprint)
     gate = judge_gate(comparison, session.config.gate) if comparison else None
-    return preflight(target, active, verify(session.store, target, encoder), Evidence(comparison, gate))
+    return preflight(target, active, verify(session.store, target, session.encoders.encoder_for(target)), Evidence(comparison, gate))
 
 
 def _require(checks: Preflight, no_gate: bool) -> None:

@@ -25,7 +25,7 @@ def plan_command(session: Session, version: str | None, output: Path | None) -> 
     from vecmigrate.cutover import make_plan
 
     target = session.candidate(version)
-    checks = checked(session, target, catch_up=False)
+    checks = checked(session, target, bring_up_to_date=False)
     plan = make_plan(session.store, target, session.pointer(), checks)
     if output:
         plan.save(output)

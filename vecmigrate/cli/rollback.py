@@ -24,6 +24,7 @@ def rollback_command(session: Session, label: str | None, accept_missing: bool, 
 
     Rows written since are brought into it first; run again after it committed, it changes nothing.
     """
+    from vecmigrate.cli.cutover import catch_up
     from vecmigrate.cutover import flip, rollback_target
     from vecmigrate.cutover.switch import ROLLBACK
 
@@ -43,6 +44,8 @@ def rollback_command(session: Session, label: str | None, accept_missing: bool, 
             raise PreflightRefused(_why(target, found), hint=_way_out(target))
         remark = f"{ROLLBACK}: {reason}" if reason else ROLLBACK
         done = flip(session.store, number, expect_epoch=pointer.epoch, actor=session.actor, reason=remark)
+        catch_up(session, target)  # what was written in the moment of the flip
+        missing = session.store.differences(target, sample=0).n_missing
     data = {
         "active": done.after.active,
         "epoch": done.after.epoch,
@@ -63,10 +66,10 @@ def _nothing_to_do(session: Session, active: int) -> None:
 
 
 def _up_to_date(session: Session, target: IndexVersion) -> Verification:
-    from vecmigrate.reindex import sync, verify
+    from vecmigrate.cli.cutover import catch_up
+    from vecmigrate.reindex import verify
 
-    if target.number:
-        sync(session.store, target, session.encoders.encoder_for(target))
+    catch_up(session, target)
     return verify(session.store, target, None)
 
 
