@@ -8,8 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from vecmigrate.testing.postgres import EmbeddedPostgres
-from vecmigrate_pgvector import adapter
+pytest.register_assert_rewrite("vecmigrate.testing")  # before anything imports it, for the conformance suite run with these tests
+
+from vecmigrate.testing.postgres import EmbeddedPostgres  # noqa: E402
+from vecmigrate_pgvector import adapter  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))  # for pgvector_applications: importlib mode adds no folder
 

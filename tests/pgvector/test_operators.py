@@ -140,8 +140,10 @@ def test_a_server_that_restarts_in_the_middle_is_waited_for(folder):
         pages = store.pending(version, batch_size=100)
         chunks = next(pages)
         first.stop()
+        patience, store._database._pool.timeout = store._database._pool.timeout, 0.1
         with pytest.raises(StoreUnavailable):
             store.count()
+        store._database._pool.timeout = patience
         comeback: list[EmbeddedPostgres] = []
         starter = threading.Timer(0.3, lambda: comeback.append(EmbeddedPostgres(restart)))
         starter.start()
