@@ -48,14 +48,20 @@ class SortedRankingLoss(MultipleNegativesRankingLoss):
     def __init__(self, model: SentenceTransformer, *, workers: Workers | None, scale: float = 20.0) -> None:
         super().__init__(model, scale=scale)
         self._workers = workers
+        self.latest: float | None = None
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
         """The mean loss of the batch; see the library's class."""
-        columns = list(sentence_features)
+        loss = self._loss(list(sentence_features), labels)
+        self.latest = float(loss.detach())
+        return loss
+
+    def _loss(self, columns: list[dict[str, Tensor]], labels: Tensor) -> Tensor:
         self.model.eval()
         groups = group_rows(columns)
         if groups is None:
-            return super().forward(columns, labels)
+            library: Tensor = super().forward(columns, labels)
+            return library
         rows = torch.cat([group.rows for group in groups])
         embedded = self._embed(groups)[torch.argsort(rows)]
         return self.compute_loss_from_embeddings(list(embedded.chunk(len(columns))), labels)
@@ -136,7 +142,7 @@ class _Parallel(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        parts = grads[0].split([len(part) for part in ctx.embedded])
+        parts = torch.split(grads[0], [len(part) for part in ctx.embedded])
         found: list[Sequence[Tensor | None]] = [()] * len(ctx.dealt)
 
         def work(worker: int) -> None:

@@ -1,0 +1,221 @@
+"""The library's trainer, made quiet, offline, resumable, and stopped by the dev queries."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset  # type: ignore[import-untyped]
+from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled  # type: ignore[import-untyped]
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
+from sentence_transformers.sentence_transformer.training_args import BatchSamplers
+from transformers import TrainerCallback
+
+from vecmigrate.config import TrainingSection
+from vecmigrate.encoding.loading import quiet_bars
+from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder
+from vecmigrate.encoding.workers import shared_workers
+from vecmigrate.training.checkpoints import History, RunFolder
+from vecmigrate.training.devsearch import DevSearch
+from vecmigrate.training.examples import Examples
+from vecmigrate.training.loss import SortedRankingLoss
+from vecmigrate.training.request import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What one run works with. `encoder` wraps the very pipeline that is trained, so that measuring it measures the model as served."""
+
+    encoder: SentenceTransformerEncoder
+    examples: Examples
+    search: DevSearch
+    settings: TrainingSection
+    max_tokens: int
+    threads: int
+    run: RunFolder
+    progress: Progress | None = None
+
+    @property
+    def pipeline(self) -> SentenceTransformer:
+        """The model that is trained, in place."""
+        return self.encoder.pipeline
+
+    @property
+    def batch_size(self) -> int:
+        """Pairs of a step: as configured, or all there are."""
+        return min(self.settings.batch_size, len(self.examples.rows))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of one pass."""
+        return math.ceil(len(self.examples.rows) / self.batch_size)
+
+
+def fit(fitting: Fitting) -> tuple[History, int | None]:
+    """Train until the epochs are over or the dev score has not risen for `patience` evaluations.
+
+    Returns what the dev queries said, and the step that an earlier attempt had reached. The best model is in the run's folder.
+    """
+    found = fitting.run.latest()
+    started = time.monotonic()
+    history = found[1] if found else History(base=tuple(fitting.search.measure(fitting.encoder).tolist()))
+    loss = SortedRankingLoss(fitting.pipeline, workers=_workers(fitting))
+    watch = DevWatch(fitting, history, loss)
+    watch.tell(history.last_step)
+    with quiet_libraries(), _one_thread_here():
+        trainer = _Trainer(
+            model=fitting.pipeline,
+            args=_arguments(fitting),
+            train_dataset=Dataset.from_dict(dict(fitting.examples.columns())),
+            loss=loss,
+            data_collator=_collator(fitting),
+            callbacks=[watch],
+        )
+        _remove_printers(trainer)
+        trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+    return replace(watch.history, seconds=history.seconds + time.monotonic() - started), (found[1].last_step if found else None)
+
+
+def _arguments(fitting: Fitting) -> SentenceTransformerTrainingArguments:
+    device = fitting.pipeline.device.type
+    settings = fitting.settings
+    total = fitting.steps_per_epoch * settings.epochs
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(fitting.run.path),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=fitting.batch_size,
+        learning_rate=settings.learning_rate,
+        warmup_steps=math.ceil(total * settings.warmup_fraction),
+        batch_sampler=BatchSamplers.NO_DUPLICATES,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        bf16=device == "cuda" and torch.cuda.is_bf16_supported(),
+        use_cpu=device == "cpu",
+        eval_strategy="no",
+        save_strategy="no",  # the dev watch asks for each checkpoint, and clears old ones away
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=device == "cuda",
+    )
+
+
+def _workers(fitting: Fitting) -> Any:
+    """Worker threads on a processor with more than one core; elsewhere the batch goes through as one."""
+    return shared_workers(fitting.threads) if fitting.pipeline.device.type == "cpu" and fitting.threads > 1 else None
+
+
+def _collator(fitting: Fitting) -> SentenceTransformerDataCollator:
+    names = fitting.examples.columns()
+    model = fitting.encoder.model
+    return SentenceTransformerDataCollator(
+        preprocess_fn=fitting.pipeline.preprocess,
+        prompts={name: model.query_prompt if name == "anchor" else model.document_prompt for name in names},
+        router_mapping={name: "query" if name == "anchor" else "document" for name in names} if _has_routes(fitting.pipeline) else {},
+        max_length=fitting.max_tokens,
+    )
+
+
+def _has_routes(pipeline: SentenceTransformer) -> bool:
+    return any(type(module).__name__ == "Router" for module in pipeline.children())
+
+
+class _Trainer(SentenceTransformerTrainer):
+    """Without a model card, and without pickles beside the weights."""
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """No card: it would gather examples of the users' texts."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        self.model.save_pretrained(output_dir or str(self.args.output_dir), create_model_card=False)
+
+
+def _remove_printers(trainer: SentenceTransformerTrainer) -> None:
+    for callback in list(trainer.callback_handler.callbacks):
+        if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
+            trainer.remove_callback(callback)
+
+
+class DevWatch(TrainerCallback):
+    """Measures the model on the dev queries every so many steps, keeps the best, asks for a checkpoint, and says when to stop."""
+
+    def __init__(self, fitting: Fitting, history: History, loss: SortedRankingLoss) -> None:
+        self.fitting = fitting
+        self.history = history
+        self._loss = loss
+        self._started = time.monotonic()
+        self._before = history.seconds
+        self._total = fitting.steps_per_epoch * fitting.settings.epochs
+        self._every = max(1, fitting.steps_per_epoch // fitting.settings.evaluations_per_epoch)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """After a step: evaluate where one is due."""
+        self._total = state.max_steps
+        if state.global_step % self._every == 0 or state.global_step >= state.max_steps:
+            self._evaluate(state.global_step)
+            control.should_save = True
+            control.should_training_stop = control.should_training_stop or self.history.waited >= self.fitting.settings.patience
+        self.tell(state.global_step)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """After the trainer has written a checkpoint: declare it complete."""
+        seconds = self._before + time.monotonic() - self._started
+        self.fitting.run.complete(state.global_step, replace(self.history, seconds=seconds))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The sampler may come out with fewer batches than were expected: evaluate the last step then."""
+        if state.global_step > self.history.last_step:
+            self._evaluate(state.global_step)
+
+    def tell(self, step: int) -> None:
+        """Report progress to whoever asked for it."""
+        if self.fitting.progress is not None:
+            self.fitting.progress(step, self._total, self._loss.latest, self.history.newest)
+
+    def _evaluate(self, step: int) -> None:
+        self.fitting.pipeline.eval()
+        self.history = self.history.after(step, self.fitting.search.measure(self.fitting.encoder).tolist())
+        if self.history.best_step == step:
+            _save_best(self.fitting.pipeline, self.fitting.run.best(step))
+
+
+def _save_best(pipeline: SentenceTransformer, folder: Path) -> None:
+    draft = folder.with_name(f".{folder.name}.part")
+    for leftover in (draft, folder):  # of an attempt that was killed here
+        shutil.rmtree(leftover, ignore_errors=True)
+    pipeline.save_pretrained(str(draft), create_model_card=False)
+    draft.replace(folder)
+
+
+@contextmanager
+def _one_thread_here() -> Iterator[None]:
+    """The workers have the cores; a second team of kernel threads in this one would only wait, busily, in their way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep the libraries' bars and warnings off the terminal while they train: what matters is said by us."""
+    with quiet_bars(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shown = is_progress_bar_enabled()
+        disable_progress_bar()
+        try:
+            yield
+        finally:
+            if shown:
+                enable_progress_bar()
