@@ -1,3 +1,8 @@
+"""Failing assertions of the conformance suite explain themselves, where no other test has imported it before."""
+
+import sys
+
 import pytest
 
-pytest.register_assert_rewrite("vecmigrate.testing")
+if "vecmigrate.testing" not in sys.modules:
+    pytest.register_assert_rewrite("vecmigrate.testing")
