@@ -129,7 +129,7 @@ class ModelCatalog:
         return self.register(replace(wanted, model=replace(model, name=chosen), path=model.source, created_at=datetime.now(UTC)))
 
     def register(self, entry: ModelEntry, *, files: Path | None = None) -> ModelEntry:
-        """Record a model whose identity is known. `files` is a finished model directory on the same disk, which is moved in.
+        """Record a model whose identity is known. `files` is a finished model directory, which is moved in.
 
         Raises `UsageError` when the name is taken by another model. Registering the same model again keeps the first record.
         """
@@ -139,18 +139,22 @@ class ModelCatalog:
             if there.model.fingerprint != entry.model.fingerprint:
                 raise UsageError(f"the name {entry.model.name!r} is taken by another model", hint="choose another with --name")
             return there
-        staged = files or self._staging(entry.model.name)
-        local = files is not None
-        _write(staged / RECORD, {"format": FORMAT, "local": local, **_plain(entry)})
         if home.exists():  # left by hand, without a record
             raise UsageError(f"{home} is in the way: it holds no model of ours", hint="move it away, or choose another --name")
+        staged = self._staged(entry.model.name, files)
+        _write(staged / RECORD, {"format": FORMAT, "local": files is not None, **_plain(entry)})
         staged.rename(home)
         return self._read(home / RECORD)
 
-    def _staging(self, name: str) -> Path:
+    def _staged(self, name: str, files: Path | None) -> Path:
+        """A folder in the catalog, under a name that is no entry's, with the files in it."""
         staged = self.folder / f".adding-{name}-{os.getpid()}"
         shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if files is None:
+            staged.mkdir()
+        else:
+            shutil.move(files, staged)
         return staged
 
     def _home(self, name: str) -> Path:

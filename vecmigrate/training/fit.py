@@ -71,6 +71,9 @@ def fit(fitting: Fitting) -> tuple[History, int | None]:
     loss = SortedRankingLoss(fitting.pipeline, workers=_workers(fitting))
     watch = DevWatch(fitting, history, loss)
     watch.tell(history.last_step)
+    resumed_at = found[1].last_step if found else None
+    if watch.finished:  # and killed before it was registered
+        return history, resumed_at
     with quiet_libraries(), _one_thread_here():
         trainer = _Trainer(
             model=fitting.pipeline,
@@ -82,7 +85,7 @@ def fit(fitting: Fitting) -> tuple[History, int | None]:
         )
         _remove_printers(trainer)
         trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
-    return replace(watch.history, seconds=history.seconds + time.monotonic() - started), (found[1].last_step if found else None)
+    return replace(watch.history, seconds=history.seconds + time.monotonic() - started), resumed_at
 
 
 def _arguments(fitting: Fitting) -> SentenceTransformerTrainingArguments:
@@ -157,13 +160,18 @@ class DevWatch(TrainerCallback):
         self._total = fitting.steps_per_epoch * fitting.settings.epochs
         self._every = max(1, fitting.steps_per_epoch // fitting.settings.evaluations_per_epoch)
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is to be expected: all steps done, or no rise for `patience` evaluations."""
+        return self.history.waited >= self.fitting.settings.patience or self.history.last_step >= self._total
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After a step: evaluate where one is due."""
         self._total = state.max_steps
         if state.global_step % self._every == 0 or state.global_step >= state.max_steps:
             self._evaluate(state.global_step)
             control.should_save = True
-            control.should_training_stop = control.should_training_stop or self.history.waited >= self.fitting.settings.patience
+            control.should_training_stop = control.should_training_stop or self.finished
         self.tell(state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

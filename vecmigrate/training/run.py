@@ -46,13 +46,14 @@ def train(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingRequest, 
     can't be used, `ModelError` for a base that can't, `PreflightRefused` for too little disk, `UsageError` for a name that is taken.
     """
     run_id = identify(pairs, dev, request)
+    run = RunFolder(request.folder / run_id[:16])
     made = None if request.fresh else _made_before(request, run_id)
     if made is not None:
+        run.clear()
         return TrainingResult(made, made_before=True)
     name = _name(request, run_id)
     examples = examples_of(pairs, seed=request.training.seed)
     search = dev_search(dev, seed=request.training.seed)
-    run = RunFolder(request.folder / run_id[:16])
     if request.fresh:
         run.clear()
     with _explained(run):
