@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-MAX_TEXT = 400
+MAX_TEXT = 300
 MIN_DOC = 12
 
 # Modules that import quietly everywhere and are not due for removal.
@@ -48,42 +48,21 @@ _MODULES = """
 
 # Classes whose methods and properties become items too, in the name people write.
 _CLASSES = """
-    str bytes int float complex list tuple dict set frozenset range object property type
-    BaseException argparse.ArgumentParser array.array ast.NodeVisitor asyncio.BaseEventLoop
-    asyncio.Condition asyncio.Event asyncio.Future asyncio.Lock asyncio.Queue asyncio.Semaphore
-    asyncio.StreamReader asyncio.StreamWriter asyncio.Task asyncio.TaskGroup cmd.Cmd
-    collections.ChainMap collections.Counter collections.OrderedDict collections.defaultdict
-    collections.deque collections.abc.MutableMapping collections.abc.MutableSequence
-    collections.abc.Set collections.abc.MutableSet collections.abc.Sequence
-    concurrent.futures.Executor concurrent.futures.Future
-    concurrent.futures.ProcessPoolExecutor concurrent.futures.ThreadPoolExecutor
-    configparser.ConfigParser contextlib.ExitStack contextlib.AsyncExitStack
-    contextvars.Context contextvars.ContextVar csv.DictReader csv.DictWriter csv.Sniffer
-    datetime.date datetime.datetime datetime.time datetime.timedelta datetime.timezone
-    datetime.tzinfo decimal.Decimal difflib.Differ difflib.HtmlDiff difflib.SequenceMatcher
-    email.message.EmailMessage email.parser.BytesParser email.parser.Parser filecmp.dircmp
-    ftplib.FTP fractions.Fraction functools.partial functools.singledispatchmethod
-    graphlib.TopologicalSorter gzip.GzipFile html.parser.HTMLParser http.client.HTTPConnection
-    http.server.BaseHTTPRequestHandler http.server.SimpleHTTPRequestHandler
-    inspect.BoundArguments inspect.Parameter inspect.Signature io.BytesIO io.BufferedReader
-    io.IOBase io.StringIO io.TextIOBase io.TextIOWrapper ipaddress.IPv4Address
-    ipaddress.IPv4Network json.JSONDecoder json.JSONEncoder logging.Filter logging.Formatter
-    logging.Handler logging.Logger logging.LoggerAdapter logging.StreamHandler
-    logging.handlers.QueueListener logging.handlers.RotatingFileHandler mmap.mmap
-    multiprocessing.Process multiprocessing.managers.BaseManager multiprocessing.pool.Pool
-    multiprocessing.shared_memory.SharedMemory pathlib.Path pathlib.PurePath pickle.Pickler
-    pprint.PrettyPrinter pstats.Stats queue.Queue queue.SimpleQueue random.Random re.Match
-    re.Pattern selectors.DefaultSelector shelve.Shelf smtplib.SMTP socket.socket
-    socketserver.BaseServer sqlite3.Connection sqlite3.Cursor sqlite3.Row ssl.SSLContext
-    statistics.NormalDist string.Formatter string.Template struct.Struct subprocess.Popen
-    tarfile.TarFile tempfile.SpooledTemporaryFile tempfile.TemporaryDirectory
-    textwrap.TextWrapper threading.Barrier threading.Condition threading.Event
-    threading.Semaphore threading.Thread threading.Timer timeit.Timer traceback.StackSummary
-    traceback.TracebackException tracemalloc.Snapshot types.SimpleNamespace unittest.TestCase
-    unittest.mock.Mock urllib.robotparser.RobotFileParser uuid.UUID weakref.WeakKeyDictionary
-    weakref.WeakValueDictionary weakref.finalize xml.etree.ElementTree.Element
-    xml.etree.ElementTree.ElementTree xml.etree.ElementTree.XMLParser zipfile.Path
-    zipfile.ZipFile zoneinfo.ZoneInfo
+    BaseException collections.abc.MutableSequence str bytes int float list tuple dict set frozenset object argparse.ArgumentParser
+    asyncio.BaseEventLoop asyncio.Task asyncio.TaskGroup collections.Counter
+    collections.OrderedDict collections.deque concurrent.futures.Executor
+    concurrent.futures.Future concurrent.futures.ThreadPoolExecutor configparser.ConfigParser
+    contextvars.ContextVar csv.DictReader csv.DictWriter csv.Sniffer datetime.date
+    datetime.datetime datetime.timedelta decimal.Decimal difflib.SequenceMatcher
+    email.message.EmailMessage filecmp.dircmp ftplib.FTP fractions.Fraction
+    graphlib.TopologicalSorter http.server.BaseHTTPRequestHandler ipaddress.IPv4Address
+    ipaddress.IPv4Network json.JSONEncoder logging.Logger mmap.mmap multiprocessing.Process
+    multiprocessing.pool.Pool pathlib.Path pathlib.PurePath queue.Queue random.Random re.Match
+    smtplib.SMTP socket.socket sqlite3.Connection sqlite3.Cursor string.Formatter
+    string.Template subprocess.Popen tarfile.TarFile tempfile.SpooledTemporaryFile
+    tempfile.TemporaryDirectory threading.Thread types.SimpleNamespace unittest.TestCase
+    unittest.mock.Mock urllib.robotparser.RobotFileParser uuid.UUID
+    xml.etree.ElementTree.ElementTree xml.etree.ElementTree.XMLParser zipfile.ZipFile
 """
 
 MODULES = tuple(dict.fromkeys(_MODULES.split()))

@@ -91,7 +91,7 @@ def write_config(file: Path, application: Application) -> None:
         "store": {**application.settings, "collection": "docs"},
         "control": {"model": stock_model()},
         "log": application.log,
-        "training": {"epochs": 2, "evaluations_per_epoch": 1},
+        "training": {"epochs": 1, "evaluations_per_epoch": 1},
     }
     document = tomlkit.document()
     for name, table in tables.items():
