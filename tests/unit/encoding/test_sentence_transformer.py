@@ -21,7 +21,7 @@ from vecmigrate.config import EncodingSection
 from vecmigrate.encoding import load_encoder
 from vecmigrate.encoding.loading import quiet_bars
 from vecmigrate.encoding.sentence_transformer import choose_device
-from vecmigrate.encoding.tokens import FastTokeniser
+from vecmigrate.encoding.tokens import FastTokeniser, LibraryTokeniser
 from vecmigrate.errors import DataError, ModelError
 
 ONE_THREAD = EncodingSection(threads=1, device="cpu")
@@ -175,9 +175,11 @@ def test_a_decoder_that_pads_on_the_left_encodes_alike(tiny: Callable[..., Path]
     assert largest_difference(encoder.encode_documents(texts), encoder.pipeline.encode(texts, show_progress_bar=False)) < 1e-5
 
 
-def router_model(tiny: Callable[..., Path], folder: Path, seeds: tuple[int, int] = (1, 2)) -> Path:
+def router_model(tiny: Callable[..., Path], folder: Path, lengths: tuple[int, int] = (48, 48)) -> Path:
     with quiet_bars():
-        queries, documents = (Transformer(str(tiny(Pooling(16), seed=seed).parent / "plain"), max_seq_length=48) for seed in seeds)
+        queries, documents = (
+            Transformer(str(tiny(Pooling(16), seed=seed).parent / "plain"), max_seq_length=longest) for seed, longest in enumerate(lengths)
+        )
         router = Router.for_query_document([queries, Pooling(16)], [documents, Pooling(16)])
         SentenceTransformer(modules=[router, Dense(16, 8)], device="cpu").save(str(folder), create_model_card=False)
     return folder
@@ -188,6 +190,14 @@ def test_a_router_sends_queries_and_documents_their_own_ways(tiny: Callable[...,
     assert largest_difference(encoder.encode_queries(MANY), encoder.pipeline.encode_query(MANY)) < 1e-5
     assert largest_difference(encoder.encode_documents(MANY), encoder.pipeline.encode_document(MANY)) < 1e-5
     assert largest_difference(encoder.encode_queries(MANY), encoder.encode_documents(MANY)) > 1e-3
+
+
+def test_where_the_fast_tokenizer_would_differ_the_librarys_way_is_taken(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    encoder = load_encoder(str(router_model(tiny, tmp_path / "router", lengths=(48, 24))), ONE_THREAD)
+    kinds = [type(kind.tokeniser) for kind in (encoder._queries, encoder._documents)]
+    assert LibraryTokeniser in kinds
+    assert largest_difference(encoder.encode_queries(MANY), encoder.pipeline.encode_query(MANY)) < 1e-5
+    assert largest_difference(encoder.encode_documents(MANY), encoder.pipeline.encode_document(MANY)) < 1e-5
 
 
 def test_the_weights_of_a_routers_branches_are_part_of_the_fingerprint(tiny: Callable[..., Path], tmp_path: Path) -> None:
