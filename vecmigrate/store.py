@@ -237,8 +237,8 @@ class Versions(Protocol):
     ) -> list[tuple[Hit, ...]]:
         """The `k` best chunks for each row of `queries`, pinned to this version, best first, ties by id.
 
-        Returns fewer than `k` only when fewer pass the filter. Raises `VersionRetired` when the version has gone,
-        `WrongSpace` when the dimension is another.
+        Returns fewer than `k` only when fewer pass the filter. Raises `VersionRetired` when the version has gone, or when its number
+        is that of another model's version by now; `WrongSpace` when the dimension is another.
         """
         ...
 

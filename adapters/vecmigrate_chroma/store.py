@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StoreError, UsageError, VersionRetired, WrongSpace
-from vecmigrate.filters import Filter
+from vecmigrate.filters import Filter, matches
 from vecmigrate.records import Chunk, Hit
 from vecmigrate.store import Capability, Differences, Health, Inspection, Probe, Vectors
-from vecmigrate.versions import GONE, AnnParameters, AuditEvent, Element, IndexVersion, ModelVersion, Pointer, State
+from vecmigrate.versions import GONE, SEARCHABLE, AnnParameters, AuditEvent, Element, IndexVersion, ModelVersion, Pointer, State
 from vecmigrate_chroma.contents import Contents, refuse_unusable
 from vecmigrate_chroma.directory import Directory
 from vecmigrate_chroma.driver import Driver
@@ -195,12 +195,13 @@ class ChromaStore:
             return []
         ask = self._search.exact if exact else self._search.indexed
         try:
-            rows = self._readable(version)
-            return ask(rows, version.metric, queries, k, where) if rows is not None else [()] * len(queries)
+            rows = self._searchable(version)
+            found: list[tuple[Hit, ...]] = ask(rows, version.metric, queries, k, where) if rows is not None else [()] * len(queries)
         except NotFound:
             self._handles.pop(version.number, None)
-            rows = self._readable(version)
-            return ask(rows, version.metric, queries, k, where) if rows is not None else [()] * len(queries)
+            rows = self._searchable(version)
+            found = ask(rows, version.metric, queries, k, where) if rows is not None else [()] * len(queries)
+        return found if where is None or version.number == 0 else self._as_filtered_now(found, where)
 
     def drop(self, version: IndexVersion) -> None:
         """Delete a gone version's collection. Chroma gives its disk to later rows, not back: `chroma vacuum` does that."""
@@ -261,6 +262,28 @@ class ChromaStore:
                 return None
             rows = self._handles[version.number] = Rows(self._driver, handle)
         return rows
+
+    def _searchable(self, version: IndexVersion) -> Rows | None:
+        """As `_readable`, but a version that should hold something and has no collection is an error: an empty answer would lie.
+
+        Raises `VersionRetired` when the number is another model's by now: the collections were made anew.
+        """
+        rows = self._readable(version)
+        if version.number == 0:
+            return rows
+        if rows is None:
+            now = self._ledger.version(version.number)
+            if now.state in SEARCHABLE:
+                raise StoreError(f"{now.name} is {now.state}, but its collection is gone", hint=f"vecmigrate shadow sync {now.label} fills it")
+        elif (rows.handle.metadata or {}).get("fingerprint") != version.model.fingerprint:
+            self._handles.pop(version.number, None)
+            raise VersionRetired(f"{version.name} is another model's now: the versions were made anew", hint="read the pointer again")
+        return rows
+
+    def _as_filtered_now(self, found: list[tuple[Hit, ...]], where: Filter) -> list[tuple[Hit, ...]]:
+        """Without the hits whose source row passes the filter no more: a copy that lags must not show one tenant another's rows."""
+        now = self.fetch(sorted({hit.chunk_id for hits in found for hit in hits}))
+        return [tuple(h for h in hits if h.chunk_id in now and matches(where, now[h.chunk_id].metadata)) for hits in found]
 
     def _storage(self, version: IndexVersion) -> Rows:
         """The version's rows, its collection created where a crash came before that."""

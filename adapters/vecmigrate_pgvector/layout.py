@@ -109,6 +109,12 @@ def _key(table: Table, settings: Settings) -> tuple[Column, ...]:
             f"{table.label}: nothing enforces that {', '.join(settings.key)} is unique and NOT NULL",
             hint="name the primary key's columns, or add a unique index over NOT NULL columns",
         )
+    nullable = [column.name for column in columns if not column.not_null]
+    if nullable:
+        raise PreflightRefused(
+            f"{table.label}: key column {nullable[0]} may be NULL",
+            hint=f"leave it out of key, or ALTER TABLE {table.label} ALTER COLUMN {nullable[0]} SET NOT NULL",
+        )
     return columns
 
 

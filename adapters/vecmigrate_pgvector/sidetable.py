@@ -110,6 +110,7 @@ class SideTables:
             if state not in GONE:
                 raise Conflict(f"{version.name} is {state}", hint=f"vecmigrate retire {version.label} comes first")
             if self._exists(session, version):
+                session.execute(statement("state.short_waits"), {})  # behind a reader it would hold flips up
                 session.execute(self._statement("drop", version), {})
                 self.registry.note_drop(session, version.number)
 

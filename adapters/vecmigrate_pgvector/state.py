@@ -293,11 +293,13 @@ class Registry:
 
 
 def refuse_gone(version: IndexVersion, row: Row | None) -> None:
-    """Raises `NotFound` when there was no such version, `VersionRetired` when it has gone."""
+    """Raises `NotFound` when there was no such version, `VersionRetired` when it has gone or its number is another model's now."""
     if row is None:
         raise NotFound(f"{version.name} is not registered", hint="vecmigrate status lists the versions")
     if State(row[0]) in GONE:
         raise VersionRetired(f"{version.name} is {row[0]}", hint="read the pointer again")
+    if row[1] != version.model.fingerprint:
+        raise VersionRetired(f"{version.name} is another model's now: the versions were made anew", hint="read the pointer again")
 
 
 def refuse_another_table(layout: Layout, collection: str, registered: Sequence[Any]) -> None:

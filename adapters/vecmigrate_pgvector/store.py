@@ -140,7 +140,8 @@ class PgvectorStore:
         control = self._layout.ann
         parameters = ann or (control if control.kind == "hnsw" else AnnParameters())
         _refuse_dimension(model, kept, parameters)
-        wanted = IndexVersion(self._collection, 1, model, self._layout.metric, State.PLANNED, kept, parameters)
+        registered = next((v.metric for v in self.versions() if v.number == 0), self._layout.metric)
+        wanted = IndexVersion(self._collection, 1, model, registered, State.PLANNED, kept, parameters)
         return self._sides.create(wanted)
 
     def advance(self, version: IndexVersion, to: State, *, actor: str, note: str = "") -> IndexVersion:

@@ -8,10 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-pytest.register_assert_rewrite("vecmigrate.testing")  # before anything imports it, for the conformance suite run with these tests
-
-from vecmigrate.testing.postgres import EmbeddedPostgres  # noqa: E402
-from vecmigrate_pgvector import adapter  # noqa: E402
+from vecmigrate.testing.postgres import EmbeddedPostgres
+from vecmigrate_pgvector import adapter
 
 sys.path.insert(0, str(Path(__file__).parent))  # for pgvector_applications: importlib mode adds no folder
 

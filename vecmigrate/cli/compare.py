@@ -55,7 +55,7 @@ def _dataset(session: Session, candidate: IndexVersion, reference: str | None) -
     """The dataset that the candidate was trained on, so that its test queries are unseen; for other models the newest."""
     from vecmigrate.cli.dataset import find_dataset
 
-    trained_on = _lineage(session, candidate).get("dataset")
+    trained_on = lineage(session, candidate).get("dataset")
     if reference is None or not trained_on:
         return find_dataset(session, reference or trained_on)
     chosen = find_dataset(session, reference)
@@ -64,7 +64,8 @@ def _dataset(session: Session, candidate: IndexVersion, reference: str | None) -
     return chosen
 
 
-def _lineage(session: Session, candidate: IndexVersion) -> dict[str, str]:
+def lineage(session: Session, candidate: IndexVersion) -> dict[str, str]:
+    """What the model of a version was trained on; empty for one that was not trained here."""
     entries = [e for e in session.catalog.entries() if e.model.fingerprint == candidate.model.fingerprint]
     return dict(entries[-1].lineage) if entries else {}
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from vecmigrate.errors import PreflightRefused, StalePlan
+from vecmigrate.errors import StalePlan
 
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
-    from vecmigrate.cutover import CutoverPlan, Flip, Preflight
+    from vecmigrate.cutover import CutoverPlan, Evidence, Move, Order, Preflight
     from vecmigrate.versions import IndexVersion
 
 
@@ -26,7 +26,7 @@ def cutover_command(session: Session, version_or_plan: str | None, no_gate: bool
     The version is brought up to date and verified, its comparison must pass the gate; then pointer, states and audit change
     together. Run again after it committed, it changes nothing.
     """
-    from vecmigrate.cutover import make_plan
+    from vecmigrate.cutover import catch_up, make_plan, move
 
     plan = _plan_file(version_or_plan)
     pointer = session.pointer()
@@ -37,14 +37,14 @@ def cutover_command(session: Session, version_or_plan: str | None, no_gate: bool
     if plan:
         _still_holds(plan, target, session)
     with session.store.operation("cutover", actor=session.actor):
-        checks = checked(session, target, bring_up_to_date=True)
+        checks = checked(session, target, no_gate=no_gate)
         agreed = plan or make_plan(session.store, target, pointer, checks)
         _require(checks, no_gate)
         session.confirm(plan_lines(agreed))
-        catch_up(session, target)  # the question may have stood there for a while
-        done = _flip(session, agreed, no_gate, reason)
-        catch_up(session, target)  # what was written in the moment of the flip
-    _told(session, target, done)
+        catch_up(session.store, target, session.encoders)  # the question may have stood there for a while
+        remarks = (reason, "gate overridden" if no_gate else "")
+        done = move(session.store, session.encoders, _order(session, agreed, target, remarks))
+    tell_move(session, target, done, following="vecmigrate status; to go back: vecmigrate rollback")
 
 
 def _plan_file(argument: str | None) -> CutoverPlan | None:
@@ -61,27 +61,28 @@ def _still_holds(plan: CutoverPlan, target: IndexVersion, session: Session) -> N
         raise StalePlan(f"the plan was made for another model than {target.name}'s", hint=f"vecmigrate plan {target.label}")
 
 
-def catch_up(session: Session, target: IndexVersion) -> None:
-    """Bring a version of ours up to date; v0 is the application's."""
-    from vecmigrate.reindex import sync
-    from vecmigrate.versions import SEARCHABLE
+def checked(session: Session, target: IndexVersion, *, no_gate: bool = False) -> Preflight:
+    """Every condition of a cutover to `target`, which is brought up to date first unless it can't be written to."""
+    from vecmigrate.cutover import preflight
+    from vecmigrate.reindex import verify_following
 
-    if target.number and target.state in SEARCHABLE:
-        sync(session.store, target, session.encoders.encoder_for(target))
-
-
-def checked(session: Session, target: IndexVersion, *, bring_up_to_date: bool) -> Preflight:
-    """Every condition of a cutover to `target`, which may be brought up to date first."""
-    from vecmigrate.cutover import Evidence, preflight
-    from vecmigrate.evaluation import Comparison, judge_gate
-    from vecmigrate.reindex import verify
-
-    if bring_up_to_date:
-        catch_up(session, target)
     active = session.version(f"v{session.pointer().active}")
+    found = verify_following(session.store, target, session.encoders.encoder_for(target))
+    return preflight(target, active, found, _evidence(session, target, no_gate))
+
+
+def _evidence(session: Session, target: IndexVersion, no_gate: bool) -> Evidence:
+    """The latest comparison of this model and the gate's word on it. What can't be read or judged is no evidence."""
+    from vecmigrate.cli.compare import lineage
+    from vecmigrate.cutover import Evidence
+    from vecmigrate.evaluation import Comparison, judge_gate
+    from vecmigrate.versions import State
+
+    if no_gate or target.state is not State.READY:
+        return Evidence()
     comparison = Comparison.latest(session.folder("comparisons"), fingerprint=target.model.fingerprint)
     gate = judge_gate(comparison, session.config.gate) if comparison else None
-    return preflight(target, active, verify(session.store, target, session.encoders.encoder_for(target)), Evidence(comparison, gate))
+    return Evidence(comparison, gate, trained_on=lineage(session, target).get("dataset", ""))
 
 
 def _require(checks: Preflight, no_gate: bool) -> None:
@@ -100,26 +101,26 @@ def plan_lines(plan: CutoverPlan) -> list[str]:
     return [*lines, f"undo   {plan.undo}"]
 
 
-def _flip(session: Session, plan: CutoverPlan, no_gate: bool, reason: str) -> Flip:
-    from vecmigrate.cutover import flip
+def _order(session: Session, plan: CutoverPlan, target: IndexVersion, remarks: tuple[str, ...]) -> Order:
+    from vecmigrate.cutover import Order
     from vecmigrate.cutover.switch import CUTOVER
 
-    remark = "; ".join(r for r in (reason, "gate overridden" if no_gate else "") if r)
-    done = flip(
-        session.store,
-        plan.target,
-        expect_epoch=plan.expect_epoch,
-        actor=session.actor,
-        reason=f"{CUTOVER}: {remark}" if remark else CUTOVER,
-    )
-    after = session.store.pointer()
-    if after is None or after.active != plan.target:
-        raise PreflightRefused("the pointer moved again right after the flip", hint="vecmigrate history says who moved it")
-    return done
+    remark = "; ".join(r for r in remarks if r)
+    return Order(target, plan.expect_epoch, session.actor, f"{CUTOVER}: {remark}" if remark else CUTOVER)
 
 
-def _told(session: Session, target: IndexVersion, done: Flip) -> None:
-    missing = session.store.differences(target, sample=0).n_missing
-    data = {"active": done.after.active, "epoch": done.after.epoch, "changed": done.changed, "seconds": done.seconds, "rows_missing": missing}
-    lines = [f"{target.name} serves (epoch {done.after.epoch}), flipped in {done.seconds * 1000:.1f} ms; rows missing: {missing}"]
-    session.emit(data, lines, following="vecmigrate status; to go back: vecmigrate rollback")
+def tell_move(session: Session, target: IndexVersion, done: Move, *, following: str) -> None:
+    """Print what a flip did, and how complete the version is that serves now."""
+    after = done.flip.after
+    data = {
+        "active": after.active,
+        "epoch": after.epoch,
+        "changed": done.flip.changed,
+        "seconds": done.flip.seconds,
+        "rows_missing": done.missing,
+        "rows_stale": done.stale,
+        "warning": done.warning,
+    }
+    missing = "unknown" if done.missing is None else f"{done.missing}" + (f", stale: {done.stale}" if done.stale else "")
+    lines = [f"{target.name} serves (epoch {after.epoch}), flipped in {done.flip.seconds * 1000:.1f} ms; rows missing: {missing}"]
+    session.emit(data, [*lines, *([f"warning: {done.warning}"] if done.warning else [])], following=following)

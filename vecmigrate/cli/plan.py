@@ -1,4 +1,4 @@
-"""`vecmigrate plan`: what a cutover would do, and what undoes it. Writes nothing but the plan file."""
+"""`vecmigrate plan`: what a cutover would do, and what undoes it. No reader is moved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan here, for `vecmigrate cutover FILE.json`.")
 @click.pass_obj
 def plan_command(session: Session, version: str | None, output: Path | None) -> None:
-    """What a cutover would do, and what undoes it.
+    """What a cutover would do, and what undoes it. The version is brought up to date; readers are not moved.
 
     The file is bound to the pointer's epoch: a cutover by a plan that has become stale is refused with exit code 6.
     """
@@ -25,7 +25,7 @@ def plan_command(session: Session, version: str | None, output: Path | None) -> 
     from vecmigrate.cutover import make_plan
 
     target = session.candidate(version)
-    checks = checked(session, target, bring_up_to_date=False)
+    checks = checked(session, target)
     plan = make_plan(session.store, target, session.pointer(), checks)
     if output:
         plan.save(output)

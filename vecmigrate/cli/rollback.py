@@ -10,13 +10,12 @@ from vecmigrate.errors import PreflightRefused
 
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
-    from vecmigrate.reindex import Verification
     from vecmigrate.versions import IndexVersion
 
 
 @click.command("rollback")
 @click.option("--to", "label", help="The version to go back to [default: what served before the last cutover].")
-@click.option("--accept-missing", is_flag=True, help="Go back even where that version lacks rows written since.")
+@click.option("--accept-missing", is_flag=True, help="Go back even where that version lacks rows, or can't be brought up to date.")
 @click.option("--reason", default="", help="A remark for the audit.")
 @click.pass_obj
 def rollback_command(session: Session, label: str | None, accept_missing: bool, reason: str) -> None:
@@ -24,8 +23,8 @@ def rollback_command(session: Session, label: str | None, accept_missing: bool, 
 
     Rows written since are brought into it first; run again after it committed, it changes nothing.
     """
-    from vecmigrate.cli.cutover import catch_up
-    from vecmigrate.cutover import flip, rollback_target
+    from vecmigrate.cli.cutover import tell_move
+    from vecmigrate.cutover import Order, doubts_about_going_back, move, rollback_target
     from vecmigrate.cutover.switch import ROLLBACK
 
     pointer = session.pointer()
@@ -34,48 +33,23 @@ def rollback_command(session: Session, label: str | None, accept_missing: bool, 
         _nothing_to_do(session, pointer.active)
         return
     target = session.version(f"v{number}")
-    session.confirm(
-        [f"plan   {session.store.collection}: v{pointer.active} → {target.label}", f"undo   vecmigrate cutover v{pointer.active}"]
-    )
+    plan = f"plan   {session.store.collection}: v{pointer.active} → {target.label} (epoch {pointer.epoch} → {pointer.epoch + 1})"
     with session.store.operation("rollback", actor=session.actor):
-        found = _up_to_date(session, target)
-        missing = found.differences.n_missing + found.differences.n_stale
-        if missing and not accept_missing:
-            raise PreflightRefused(_why(target, found), hint=_way_out(target))
+        doubts = doubts_about_going_back(session.store, target, session.encoders)
+        if doubts and not accept_missing:
+            raise PreflightRefused(f"{target.name}: {'; '.join(doubts)}", hint=_way_out(target))
+        session.confirm([plan, *(f"  caution  {d}" for d in doubts), f"undo   vecmigrate cutover v{pointer.active}"])
         remark = f"{ROLLBACK}: {reason}" if reason else ROLLBACK
-        done = flip(session.store, number, expect_epoch=pointer.epoch, actor=session.actor, reason=remark)
-        catch_up(session, target)  # what was written in the moment of the flip
-        missing = session.store.differences(target, sample=0).n_missing
-    data = {
-        "active": done.after.active,
-        "epoch": done.after.epoch,
-        "changed": done.changed,
-        "seconds": done.seconds,
-        "rows_missing": missing,
-    }
-    lines = [f"{target.label} serves again (epoch {done.after.epoch}), flipped in {done.seconds * 1000:.1f} ms; rows missing: {missing}"]
-    session.emit(data, lines, following="vecmigrate status")
+        done = move(session.store, session.encoders, Order(target, pointer.epoch, session.actor, remark))
+    tell_move(session, target, done, following="vecmigrate status")
 
 
 def _nothing_to_do(session: Session, active: int) -> None:
     session.emit(
         {"active": active, "changed": False},
-        [f"v{active} serves already since the last rollback: nothing to do"],
-        following="vecmigrate rollback --to VERSION goes further back",
+        [f"v{active} serves already: nothing to do"],
+        following="vecmigrate status; vecmigrate rollback --to VERSION goes further back",
     )
-
-
-def _up_to_date(session: Session, target: IndexVersion) -> Verification:
-    from vecmigrate.cli.cutover import catch_up
-    from vecmigrate.reindex import verify
-
-    catch_up(session, target)
-    return verify(session.store, target, None)
-
-
-def _why(target: IndexVersion, found: Verification) -> str:
-    d = found.differences
-    return f"{target.name} lacks {d.n_missing} rows and has {d.n_stale} stale ones, such as {', '.join((d.missing + d.stale)[:3])}"
 
 
 def _way_out(target: IndexVersion) -> str:

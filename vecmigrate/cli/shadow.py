@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from vecmigrate.errors import PreflightRefused, UsageError
+from vecmigrate.errors import PreflightRefused, StoreError, UsageError, VecmigrateError
 
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
     from vecmigrate.encoding import ModelEntry
     from vecmigrate.reindex import BuildReport
     from vecmigrate.store import Store
-    from vecmigrate.versions import IndexVersion
+    from vecmigrate.versions import Element, IndexVersion
 
 
 @click.group("shadow")
@@ -31,18 +31,20 @@ def build_command(session: Session, reference: str | None, halfvec: bool, trust_
 
     Killed or interrupted, the same command goes on where it stopped: what is loaded is never encoded again.
     """
-    from vecmigrate.reindex import verify
+    from vecmigrate.reindex import verify_following
+    from vecmigrate.versions import Element
 
     store = session.store
     entry = _chosen_model(session, reference)
     _prove_control(session, trust_control)
-    resumable = _resumable(store, entry)
-    session.confirm(_build_plan(session, entry, resumable))
+    element = Element.FLOAT16 if halfvec else None
+    session.confirm(_build_plan(session, entry, _resumable(store, entry, element)))
     with store.operation("shadow build", actor=session.actor):
-        store.adopt(session.control.model)
-        version = _resumable(store, entry) or store.create_version(entry.model, element=_element(halfvec))
+        if not store.versions():
+            store.adopt(session.control.model)
+        version = _resumable(store, entry, element) or store.create_version(entry.model, element=element)
         report = _build(session, version)
-        found = verify(store, report.version, session.encoders.encoder_for(report.version))
+        found = verify_following(store, report.version, session.encoders.encoder_for(report.version))
     _told(session, report, found.to_dict())
     if not found.ok:
         raise PreflightRefused(f"{version.name}: {'; '.join(found.problems)}", hint=f"vecmigrate shadow sync {version.label}")
@@ -58,8 +60,8 @@ def _chosen_model(session: Session, reference: str | None) -> ModelEntry:
 
 
 def _prove_control(session: Session, trust: bool) -> None:
-    """Once, before anything is registered: a wrong name in [control] would make every later figure wrong."""
-    if trust or session.store.versions():
+    """Before every build: a wrong name in [control], or an application that re-embeds by itself, would make every later figure wrong."""
+    if trust:
         return
     from vecmigrate.reindex import prove_control
     from vecmigrate.store import control_version
@@ -70,18 +72,13 @@ def _prove_control(session: Session, trust: bool) -> None:
     found.require()
 
 
-def _resumable(store: Store, entry: ModelEntry) -> IndexVersion | None:
-    """The newest version of this model that is being built or is ready: a build goes on with it."""
+def _resumable(store: Store, entry: ModelEntry, element: Element | None) -> IndexVersion | None:
+    """The newest version of this model, and of this element where one is asked for, that is being built or is ready."""
     from vecmigrate.cutover.disposal import UNFINISHED
 
     mine = [v for v in store.versions() if v.model.fingerprint == entry.model.fingerprint and v.state in UNFINISHED]
+    mine = [v for v in mine if element in (None, v.element)]
     return mine[-1] if mine else None
-
-
-def _element(halfvec: bool) -> Any:
-    from vecmigrate.versions import Element
-
-    return Element.FLOAT16 if halfvec else None
 
 
 def _build_plan(session: Session, entry: ModelEntry, resumable: IndexVersion | None) -> list[str]:
@@ -135,16 +132,32 @@ def _told(session: Session, report: BuildReport, verification: dict[str, Any]) -
 @click.pass_obj
 def sync_command(session: Session, version: str | None, allow_mass_deletion: bool) -> None:
     """Bring what changed in the source into a version [default: every one that is kept up]."""
-    from vecmigrate.reindex import sync
-    from vecmigrate.versions import SEARCHABLE
+    from vecmigrate.versions import SEARCHABLE, State
 
     store = session.store
-    chosen = [session.version(version)] if version else [v for v in store.versions() if v.number and v.state in SEARCHABLE]
     with store.operation("shadow sync", actor=session.actor):
-        reports = [sync(store, v, session.encoders.encoder_for(v), allow_mass_deletion=allow_mass_deletion) for v in chosen]
-    lines = [f"{r.version.name}: {r.loaded} encoded, {r.removed} removed in {r.seconds:.1f} s" for r in reports]
-    data = {"versions": [{"version": r.version.label, "loaded": r.loaded, "removed": r.removed} for r in reports]}
-    session.emit(data, lines or ["no version is kept up yet"], following="vecmigrate status --check")
+        chosen = [session.version(version)] if version else [v for v in store.versions() if v.number and v.state in SEARCHABLE]
+        chosen.sort(key=lambda v: v.state is not State.ACTIVE)  # what serves comes first
+        outcomes = [_synced(session, v, allow_mass_deletion, alone=version is not None) for v in chosen]
+    data = {"versions": [o for o, _ in outcomes]}
+    session.emit(data, [line for _, line in outcomes] or ["no version is kept up yet"], following="vecmigrate status --check")
+    failed = [o for o, _ in outcomes if "error" in o]
+    if failed:
+        raise StoreError("; ".join(f"{o['version']}: {o['error']}" for o in failed), hint="the others were brought up to date")
+
+
+def _synced(session: Session, version: IndexVersion, allow_mass_deletion: bool, *, alone: bool) -> tuple[dict[str, Any], str]:
+    """One version's outcome; an error of one keeps none of the others from being brought up to date. `alone`, it is raised."""
+    from vecmigrate.reindex import sync
+
+    try:
+        done = sync(session.store, version, session.encoders.encoder_for(version), allow_mass_deletion=allow_mass_deletion)
+    except VecmigrateError as error:
+        if alone:
+            raise
+        return {"version": version.label, "error": str(error)}, f"{version.name}: FAILED: {error}"
+    line = f"{version.name}: {done.loaded} encoded, {done.removed} removed in {done.seconds:.1f} s"
+    return {"version": version.label, "loaded": done.loaded, "removed": done.removed}, line
 
 
 @shadow_command.command("status")

@@ -2,6 +2,7 @@
 
 from vecmigrate.cutover.checks import Check, Evidence, Preflight, preflight
 from vecmigrate.cutover.disposal import cancel, retire
+from vecmigrate.cutover.moves import Move, Order, catch_up, doubts_about_going_back, move
 from vecmigrate.cutover.plan import CutoverPlan, make_plan
 from vecmigrate.cutover.switch import Flip, flip, last_flip, rollback_target
 
@@ -10,11 +11,16 @@ __all__ = [
     "CutoverPlan",
     "Evidence",
     "Flip",
+    "Move",
+    "Order",
     "Preflight",
     "cancel",
+    "catch_up",
+    "doubts_about_going_back",
     "flip",
     "last_flip",
     "make_plan",
+    "move",
     "preflight",
     "retire",
     "rollback_target",

@@ -46,10 +46,13 @@ class Preflight:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the comparison says of a candidate: the latest one for its model, and the gate's word on it."""
+    """What the comparison says of a candidate: the latest one for its model, the gate's word on it, and the dataset (hash) that the
+    model was trained on, whose test queries alone are unseen; empty for a model that was not trained here.
+    """
 
     comparison: Comparison | None = None
     gate: GateResult | None = None
+    trained_on: str = ""
 
 
 def preflight(target: IndexVersion, active: IndexVersion, verification: Verification, evidence: Evidence) -> Preflight:
@@ -78,11 +81,23 @@ def _compared(target: IndexVersion, active: IndexVersion, evidence: Evidence) ->
     comparison, gate = evidence.comparison, evidence.gate
     if comparison is None or gate is None:
         seen = f"{target.name} has not been compared with {active.name}, which serves"
-    elif comparison.candidate.fingerprint != target.model.fingerprint:
-        seen = f"comparison {comparison.id} was of another model than {target.name}'s"
-    elif comparison.control.fingerprint != active.model.fingerprint:
-        seen = f"comparison {comparison.id} was against another model than {active.name}'s, which serves"
-    else:
-        hint = f"vecmigrate compare {target.label} shows why; --no-gate goes on all the same, and is recorded"
-        return Check("gate", gate.passed, f"{gate.outcome} ({comparison.id})", hint, gate=True)
-    return Check("gate", False, seen, f"vecmigrate compare {target.label}", gate=True)
+        return Check("gate", False, seen, f"vecmigrate compare {target.label}", gate=True)
+    other = _about_another(target, active, comparison, evidence.trained_on)
+    if other:
+        return Check("gate", False, f"comparison {comparison.id} was {other}", f"vecmigrate compare {target.label}", gate=True)
+    hint = f"vecmigrate compare {target.label} shows why; --no-gate goes on all the same, and is recorded"
+    return Check("gate", gate.passed, f"{gate.outcome} ({comparison.id})", hint, gate=True)
+
+
+def _about_another(target: IndexVersion, active: IndexVersion, comparison: Comparison, trained_on: str) -> str:
+    """In what the comparison is not about this move; empty when it is."""
+    candidate, control = comparison.candidate, comparison.control
+    if comparison.collection != target.collection:
+        return f"of collection {comparison.collection}"
+    if (candidate.label, candidate.fingerprint) != (target.label, target.model.fingerprint):
+        return f"of {candidate.version} with model {candidate.fingerprint[:12]}, not of {target.name}"
+    if (control.label, control.fingerprint) != (active.label, active.model.fingerprint):
+        return f"against {control.version}, not against {active.name}, which serves"
+    if trained_on and comparison.dataset_hash != trained_on:
+        return f"on dataset {comparison.dataset_hash[:12]}, not on {trained_on[:12]}, whose test queries the training never saw"
+    return ""

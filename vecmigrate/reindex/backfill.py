@@ -18,15 +18,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from vecmigrate.encoding.encoder import Encoder
-from vecmigrate.errors import Conflict, PreflightRefused, StoreUnavailable, VecmigrateError
+from vecmigrate.errors import PreflightRefused, VecmigrateError
 from vecmigrate.records import Chunk
-from vecmigrate.reindex.pipeline import fill
+from vecmigrate.reindex.pipeline import WINDOW, fill
 from vecmigrate.store import Store
 from vecmigrate.versions import GONE, SEARCHABLE, IndexVersion, State
 
 MASS_DELETION = 0.2
 """A sync that would remove more than this share of a version asks first: a role that sees no rows looks like a deleted corpus."""
 REMOVAL_BATCH = 5000
+SETTLED = WINDOW
+"""A pass that loads no more than this has caught up: on a store that is written to there is always a last row."""
 MAX_PASSES = 20
 """Passes over what writers changed meanwhile, before a build says that it can't keep up."""
 
@@ -153,7 +155,7 @@ def _advance_to_ready(store: Store, version: IndexVersion, encoder: Encoder, met
 
 def _catch_up(store: Store, version: IndexVersion, encoder: Encoder, meter: _Meter, *, allow_mass_deletion: bool) -> int:
     for _ in range(MAX_PASSES):
-        if fill(store, version, encoder, meter) == 0:
+        if fill(store, version, encoder, meter) <= SETTLED:
             return _remove_extra(store, version, allow_mass_deletion)
     raise PreflightRefused(
         f"{version.name} can't catch up: rows change faster than they are encoded ({meter.loaded} loaded in {MAX_PASSES} passes)",
@@ -170,15 +172,19 @@ def _remove_extra(store: Store, version: IndexVersion, allow_mass_deletion: bool
         )
     removed = 0
     while found.extra:
-        store.remove(version, found.extra)
-        removed += len(found.extra)
+        back = {i for i, chunk in store.fetch(found.extra).items() if chunk.text.strip()}
+        gone = [i for i in found.extra if i not in back]
+        if not gone:  # all of them were written anew meanwhile
+            break
+        store.remove(version, gone)
+        removed += len(gone)
         found = store.differences(version, sample=REMOVAL_BATCH)
     return removed
 
 
 def _mark_failed(store: Store, number: int, error: VecmigrateError, actor: str) -> None:
     """Note the reason where the store can still be reached; the error itself is what the user sees."""
-    with suppress(StoreUnavailable, Conflict):
+    with suppress(VecmigrateError):
         current = next(v for v in store.versions() if v.number == number)
         if current.state in (State.PLANNED, State.BACKFILLING, State.INDEXING, State.CATCHING_UP):
             store.advance(current, State.FAILED, actor=actor, note=error.message)

@@ -34,6 +34,7 @@ class Verification:
     sampled: int
     lowest_cosine: float | None
     not_by_this_model: tuple[str, ...]
+    unproved: bool = False
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -43,6 +44,7 @@ class Verification:
             (d.n_missing, f"{d.n_missing} rows of the source are missing{_like(d.missing)}"),
             (d.n_stale, f"{d.n_stale} rows have another text in the source now{_like(d.stale)}"),
             (d.n_extra, f"{d.n_extra} rows are gone from the source{_like(d.extra)}"),
+            (self.unproved, "no vector could be re-embedded and compared, so nothing shows which model made them"),
             (h.bad_vectors, f"{h.bad_vectors} vectors are zero, NaN or of another size"),
             (h.index_valid is False, f"the index is not valid: {h.detail}"),
             (h.index_used is False, f"searches don't use the index: {h.detail}"),
@@ -80,7 +82,8 @@ def verify(store: Store, version: IndexVersion, encoder: Encoder | None, *, samp
     least = least_cosine(version)
     foreign = tuple(sorted(i for i, c in cosines.items() if not c >= least))
     lowest = round(min(cosines.values()), 5) if cosines else None
-    return Verification(version, differences, health, len(cosines), lowest, foreign)
+    unproved = encoder is not None and sample > 0 and not cosines and bool(differences.present) and version.number > 0
+    return Verification(version, differences, health, len(cosines), lowest, foreign, unproved)
 
 
 def least_cosine(version: IndexVersion) -> float:
@@ -90,7 +93,7 @@ def least_cosine(version: IndexVersion) -> float:
 
 def cosines_of_sample(store: Store, version: IndexVersion, encoder: Encoder, size: int, seed: int) -> dict[str, float]:
     """Chunk id → cosine between its stored vector and its text re-embedded, for chunks that are in the version and not stale."""
-    chunks = store.sample(size, seed=seed)
+    chunks = store.sample(size, seed=seed) or (next(store.scan(batch_size=size), ()) if version.number else ())
     found = store.vectors(version, [c.id for c in chunks])
     stale = set(store.differences(version, sample=10_000).stale) if found else set()
     chunks = [c for c in chunks if c.id in found and c.id not in stale]

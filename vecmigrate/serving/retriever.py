@@ -81,6 +81,7 @@ class Retriever:
             try:
                 found = self._store.search(version, vectors, k, where=condition)
             except VersionRetired:
+                self._forget_versions()
                 if attempt == ATTEMPTS:
                     raise
                 continue
@@ -92,6 +93,10 @@ class Retriever:
         vectors = self._encoders.encoder_for(version).encode_queries([query])
         found = self._store.search(version, vectors, k, where=parse_filter(where))
         return self._answers(found, version, self._read_pointer(fresh=True))[0]
+
+    def _forget_versions(self) -> None:
+        with self._lock:
+            self._versions.clear()
 
     def _answers(self, found: Sequence[Sequence[Hit]], version: IndexVersion, pointer: Pointer) -> list[Answer]:
         chunks = self._store.fetch(list({hit.chunk_id for hits in found for hit in hits}))
@@ -124,7 +129,7 @@ class Retriever:
         return pointer
 
     def _read_version(self, pointer: Pointer) -> IndexVersion:
-        """A version's model and location never change, so each is read once."""
+        """A version's model never changes while it is there, so each is read once; a store refuses a number that is another model's by now."""
         found = {v.number: v for v in self._store.versions()}
         if pointer.active not in found:
             raise NotFound(f"{pointer.collection}@v{pointer.active} serves but is not registered", hint="vecmigrate doctor")

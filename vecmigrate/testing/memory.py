@@ -361,6 +361,8 @@ class MemoryStore:
         now = self._registered(version.number)
         if now.state in GONE or now.number not in self._data.stored:
             raise VersionRetired(f"{now.name} is {now.state}", hint="read the pointer again")
+        if now.model.fingerprint != version.model.fingerprint:
+            raise VersionRetired(f"{now.name} is another model's now", hint="read the pointer again")
         return self._data.stored[now.number]
 
     def _rows_of(self, number: int) -> int | None:

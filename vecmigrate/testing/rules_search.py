@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from vecmigrate.errors import WrongSpace
+from vecmigrate.errors import VersionRetired, WrongSpace
 from vecmigrate.filters import parse_filter
 from vecmigrate.store import Capability, Store
 from vecmigrate.testing.hooks import (
@@ -205,3 +206,10 @@ class SearchRules(Hooks):
         store.remove(version, ["sorted"])
         for exact in self._exactly(store):
             assert "sorted" not in ids_found(store, version, CANDIDATE.encode_queries([TEXTS["sorted"]])[0], 20, exact=exact)
+
+    def test_a_number_that_is_another_models_now_is_not_searched(self) -> None:
+        store = self.open_adopted(corpus())
+        version = build(store)
+        remembered = replace(version, model=replace(version.model, fingerprint="0" * 64))
+        with pytest.raises(VersionRetired):
+            store.search(remembered, CANDIDATE.encode_queries(["list files"]), 5)

@@ -179,8 +179,8 @@ SELECT number, state, model, metric, element, ann, location, created_at, note
 FROM {schema}.version WHERE collection = %(collection)s ORDER BY number
 
 -- name: state_of
--- why: a cheap check that a pinned version has not gone
-SELECT state FROM {schema}.version WHERE collection = %(collection)s AND number = %(number)s
+-- why: a cheap check that a pinned version has not gone, and is still of the model that the query was encoded with
+SELECT state, fingerprint FROM {schema}.version WHERE collection = %(collection)s AND number = %(number)s
 
 -- name: set_state
 -- why: compare-and-set: of two operators one finds no row

@@ -1,0 +1,79 @@
+"""Bring a version up to date, flip, and bring in what was written in the moment of the flip; forth, and back.
+
+    cutover     sync ─► flip ─► sync                      the checks of `preflight` were made before
+    rollback    sync, verify ─► flip ─► sync              nothing of it may keep an operator from going back who accepts what is missing
+
+A flip that committed is reported as such, whatever goes wrong after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vecmigrate.cutover.switch import Flip, flip
+from vecmigrate.encoding.encoder import Encoder, EncoderSource
+from vecmigrate.errors import PreflightRefused, VecmigrateError
+from vecmigrate.reindex import sync, verify
+from vecmigrate.store import Store
+from vecmigrate.versions import SEARCHABLE, IndexVersion, State
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The flip, and how complete the version is after it. `warning` says what kept it from being brought up to date, or measured."""
+
+    flip: Flip
+    missing: int | None
+    stale: int | None
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done: `reason` is `cutover` or `rollback`, with a remark after a colon where there is one."""
+
+    target: IndexVersion
+    expect_epoch: int
+    actor: str
+    reason: str
+
+
+def catch_up(store: Store, version: IndexVersion, encoders: EncoderSource) -> None:
+    """Bring a version of ours up to date. The encoder is loaded only when something is behind; v0 is the application's."""
+    if version.number and version.state in SEARCHABLE and not store.differences(version, sample=0).clean:
+        sync(store, version, encoders.encoder_for(version))
+
+
+def move(store: Store, encoders: EncoderSource, order: Order) -> Move:
+    """Flip, then catch up. Raises what the flip raises; what fails after it is the answer's `warning`."""
+    done = flip(store, order.target.number, expect_epoch=order.expect_epoch, actor=order.actor, reason=order.reason)
+    warning = ""
+    try:
+        catch_up(store, order.target, encoders)
+    except VecmigrateError as error:
+        warning = f"readers were moved, but what was written since could not be brought in: {error.message}"
+    try:
+        found = store.differences(order.target, sample=0)
+    except VecmigrateError as error:
+        return Move(done, None, None, warning or f"readers were moved, but the version could not be looked at: {error.message}")
+    return Move(done, found.n_missing, found.n_stale, warning)
+
+
+def doubts_about_going_back(store: Store, target: IndexVersion, encoders: EncoderSource) -> tuple[str, ...]:
+    """What speaks against going back to a standby: one sentence each, none when it is complete and made by its model.
+
+    Raises `PreflightRefused` for a version that never served: the gate is not passed by going round it.
+    """
+    if target.state is not State.STANDBY:
+        raise PreflightRefused(f"{target.name} is {target.state}: it never served", hint=f"vecmigrate cutover {target.label}")
+    doubts: list[str] = []
+    try:
+        catch_up(store, target, encoders)
+    except VecmigrateError as error:
+        doubts.append(f"it could not be brought up to date: {error.message}")
+    encoder: Encoder | None = None
+    try:
+        encoder = encoders.encoder_for(target)
+    except VecmigrateError as error:
+        doubts.append(f"queries could not be encoded for it here: {error.message}")
+    return (*doubts, *verify(store, target, encoder).problems)
