@@ -72,6 +72,24 @@ class PointerRules(Hooks):
             self.open_again(store).advance(planned, State.FAILED, actor="second")
         assert stored(store, planned).state is State.BACKFILLING
 
+    def test_of_racing_steps_exactly_one_is_taken(self) -> None:
+        store = self.open_adopted(corpus())
+        handles = [self.open_again(store) for _ in range(4)]
+        for _ in range(5):
+            planned = store.create_version(CANDIDATE.model)
+            targets = [State.BACKFILLING, State.FAILED, State.CANCELLED, State.BACKFILLING]
+            results = _race([_advancing(handle, planned, to) for handle, to in zip(handles, targets, strict=True)])
+            winners = [to for to, result in zip(targets, results, strict=True) if not isinstance(result, Conflict)]
+            assert winners == [stored(store, planned).state]
+            steps = [event for event in store.history() if event.kind == "state" and event.version == planned.number]
+            assert len(steps) == 1
+
+    def test_racing_operators_get_versions_of_their_own(self) -> None:
+        store = self.open_adopted(corpus())
+        results = _race([_creating(self.open_again(store)) for _ in range(4)])
+        assert sorted(str(result) for result in results) == ["1", "2", "3", "4"]
+        assert [version.number for version in store.versions()] == [0, 1, 2, 3, 4]
+
     def test_a_note_is_kept_with_the_state(self) -> None:
         store = self.open_adopted(corpus())
         failed = store.advance(begin(store), State.FAILED, actor="t", note="the encoder's process was killed")
@@ -275,6 +293,14 @@ def _adopting(store: Store) -> Callable[[], object]:
 
 def _activating(store: Store, number: int) -> Callable[[], object]:
     return lambda: store.activate(number, expect_epoch=1, actor=f"operator of {number}")
+
+
+def _advancing(store: Store, version: IndexVersion, to: State) -> Callable[[], object]:
+    return lambda: store.advance(version, to, actor="racer")
+
+
+def _creating(store: Store) -> Callable[[], object]:
+    return lambda: store.create_version(CANDIDATE.model).number
 
 
 def _race(calls: list[Callable[[], object]]) -> list[object]:
