@@ -150,7 +150,7 @@ class Session:
         """stdout: the data."""
         from rich.console import Console
 
-        return Console(markup=False, highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+        return Console(markup=False, highlight=False, emoji=False)
 
     @cached_property
     def err(self) -> Console:
@@ -165,9 +165,13 @@ class Session:
             print(json.dumps({**data, "next": following or None}, default=str, ensure_ascii=False))  # noqa: T201  # the data of --json
             return
         for part in text:
-            self.out.print(part)
+            self._say(part)
         if following:
-            self.out.print(f"next: {following}")
+            self._say(f"next: {following}")
+
+    def _say(self, part: str | RenderableType) -> None:
+        """A line of text is left whole where it goes into a file or a pipe; tables are always laid out."""
+        self.out.print(part, soft_wrap=isinstance(part, str) and not self.out.is_terminal)
 
     def confirm(self, plan: Sequence[str], *, typed: str | None = None) -> None:
         """Show the plan and ask. `typed` is what must be typed instead of y. Raises `UsageError` without a terminal and without --yes."""
