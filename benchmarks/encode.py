@@ -109,7 +109,11 @@ def cases(base: SentenceTransformerEncoder, threads: int) -> Mapping[str, Case]:
         settings = EncodingSection(device="cpu", threads=threads, tokens_per_batch=budget)
         return SentenceTransformerEncoder(base.pipeline, base.model, settings).encode_documents
 
-    return {"encode(batch_size=32)": library, "vecmigrate": ours(None), **{f"vecmigrate, {budget} tokens": ours(budget) for budget in BUDGETS}}
+    return {
+        "encode(batch_size=32)": library,
+        "vecmigrate": ours(None),
+        **{f"vecmigrate, {budget} tokens": ours(budget) for budget in BUDGETS},
+    }
 
 
 def measure(texts: Sequence[str], ways: Mapping[str, Case], rounds: int, told: Mapping[str, Any]) -> list[dict[str, Any]]:

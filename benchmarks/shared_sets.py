@@ -104,7 +104,9 @@ def tune(bench: Bench, name: str, store: Store, files: tuple[Path, Path]) -> tup
     data = build_dataset(store, control, encoder, judged, DatasetSection(), bench.folder / "datasets")
     section = TrainingSection(epochs=bench.arguments.epochs, evaluations_per_epoch=2)
     start = time.monotonic()
-    request = TrainingRequest(bench.stock, bench.catalog, bench.folder / "training", section, name=name.replace("_", "-"), lineage={"dataset": data.hash})
+    request = TrainingRequest(
+        bench.stock, bench.catalog, bench.folder / "training", section, name=name.replace("_", "-"), lineage={"dataset": data.hash}
+    )
     entry = train(data.training_pairs(), data.dev_set(), request).entry
     return data, entry, (time.monotonic() - start) / 60
 
@@ -141,7 +143,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     arguments = parser.parse_args()
     names = arguments.sets or sorted(p.name for p in arguments.folder.iterdir() if (p / "qrels.tsv").is_file())
-    print("| set | store | chunks | pairs | test queries | nDCG@10 | difference [95 %] | training says | gate | verified | build + compare, min | training, min |")
+    print(
+        "| set | store | chunks | pairs | test queries | nDCG@10 | difference [95 %] | training says | gate | verified | build + compare, min | training, min |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory(prefix="vecmigrate-sets-") as place, EmbeddedPostgres(Path(place) / "postgres") as server:
         catalog = ModelCatalog(Path(place) / "models")

@@ -1,21 +1,21 @@
 """The errors that users meet: each names the thing, says what was expected, and hints at the next command.
 
-    VecmigrateError                exit 1
-    ├── UsageError                 exit 2   the command line or vecmigrate.toml is wrong
-    ├── GateFailed                 exit 3   the comparison does not meet the gate
-    ├── PreflightRefused           exit 4   going on would lose or mix something
-    ├── Conflict                   exit 5   another operation holds the collection, or won the race
-    ├── StalePlan                  exit 6   the store has changed since the plan was made
-    ├── StoreUnavailable           exit 7   the server or endpoint does not answer (transient: retried, with a bound)
-    ├── StoreError                 exit 1   the store answered, with an error
-    │   ├── AccessDenied                    the role lacks a privilege, or the password is wrong
-    │   ├── NotFound                        no such table, column, collection or version
-    │   ├── VersionRetired                  the version was retired while a reader held it: read the pointer again
-    │   └── DiskFull                        the server ran out of space: nothing of the batch was kept
-    ├── DataError                  exit 1   rows, vectors or log lines that cannot be used
-    │   └── WrongSpace                      a vector of another model or dimension
-    ├── ModelError                 exit 1   a model cannot be loaded, is unsafe, or is not what it was
-    └── MissingDependency          exit 1   an extra or adapter is not installed
+VecmigrateError                exit 1
+├── UsageError                 exit 2   the command line or vecmigrate.toml is wrong
+├── GateFailed                 exit 3   the comparison does not meet the gate
+├── PreflightRefused           exit 4   going on would lose or mix something
+├── Conflict                   exit 5   another operation holds the collection, or won the race
+├── StalePlan                  exit 6   the store has changed since the plan was made
+├── StoreUnavailable           exit 7   the server or endpoint does not answer (transient: retried, with a bound)
+├── StoreError                 exit 1   the store answered, with an error
+│   ├── AccessDenied                    the role lacks a privilege, or the password is wrong
+│   ├── NotFound                        no such table, column, collection or version
+│   ├── VersionRetired                  the version was retired while a reader held it: read the pointer again
+│   └── DiskFull                        the server ran out of space: nothing of the batch was kept
+├── DataError                  exit 1   rows, vectors or log lines that cannot be used
+│   └── WrongSpace                      a vector of another model or dimension
+├── ModelError                 exit 1   a model cannot be loaded, is unsafe, or is not what it was
+└── MissingDependency          exit 1   an extra or adapter is not installed
 """
 
 from __future__ import annotations

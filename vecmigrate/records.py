@@ -1,7 +1,7 @@
 """The nouns that travel between the stages: chunks, queries, judgments, hits and runs. All frozen.
 
-    store ──► Chunk          query log ──► QueryEvent ──► Query + Judgment
-    search ──► Hit           one system's hits for many queries ──► Run
+store ──► Chunk          query log ──► QueryEvent ──► Query + Judgment
+search ──► Hit           one system's hits for many queries ──► Run
 """
 
 from __future__ import annotations

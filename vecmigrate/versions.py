@@ -1,7 +1,7 @@
 """Model versions, index versions, the serving pointer, and the table of state transitions. Pure: no I/O.
 
-    planned ─► backfilling ─► indexing ─► catching_up ─► ready ─► active ⇄ standby ─► retired
-       └──────────┴──────────────┴────────────┴───────────┴────────► failed, cancelled      (never from active)
+planned ─► backfilling ─► indexing ─► catching_up ─► ready ─► active ⇄ standby ─► retired
+   └──────────┴──────────────┴────────────┴───────────┴────────► failed, cancelled      (never from active)
 """
 
 from __future__ import annotations

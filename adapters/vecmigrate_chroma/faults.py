@@ -62,7 +62,9 @@ def translate(error: BaseException, what: str) -> VecmigrateError:
         if mark in text:
             return kind(f"{what}: {text}", hint=hint)
     if isinstance(error, httpx.TransportError):
-        return StoreUnavailable(f"{what}: the Chroma server does not answer ({type(error).__name__})", hint="start it, or check url in [store]")
+        return StoreUnavailable(
+            f"{what}: the Chroma server does not answer ({type(error).__name__})", hint="start it, or check url in [store]"
+        )
     if isinstance(error, UnicodeError):
         return DataError(f"{what}: a text is not valid Unicode", hint="mend the row at its source")
     kind, hint = _by_class(error)
@@ -94,6 +96,8 @@ def translated(what: str) -> Iterator[None]:
 def refuse_status(response: httpx.Response) -> None:
     """A response hook: statuses that chromadb would report by their page's text alone."""
     if response.status_code in (401, 403):
-        raise AccessDenied(f"the Chroma server answers {response.status_code}", hint="check the token in the variable that headers_env names")
+        raise AccessDenied(
+            f"the Chroma server answers {response.status_code}", hint="check the token in the variable that headers_env names"
+        )
     if response.status_code in (502, 503, 504):
         raise StoreUnavailable(f"the Chroma server's gateway answers {response.status_code}", hint="wait until the server is up")

@@ -60,7 +60,9 @@ class ServerLease:
     def _take(self, record: Mapping[str, Any]) -> int:
         turn, holder = self._highest()
         if holder is not None and not self._is_over(holder):
-            raise Conflict(f"{self._collection} is held by {_described(holder)}", hint="wait until it is done; a dead holder's turn expires")
+            raise Conflict(
+                f"{self._collection} is held by {_described(holder)}", hint="wait until it is done; a dead holder's turn expires"
+            )
         mine = self._driver.create(lock_name(self._collection, turn + 1), self._renewed(record))
         highest, holder = self._highest()
         if mine is None or highest != turn + 1:

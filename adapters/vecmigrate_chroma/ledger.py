@@ -168,7 +168,9 @@ class Ledger:
         epochs, steps = self.epochs(), self.steps()
         now, own = self._one(self._versions(epochs, steps), version.number), steps.get(version.number, [])
         if now.state is not version.state or State.ACTIVE in (now.state, to) or not may_become(now.state, to):
-            raise Conflict(f"{now.name} is {now.state} and cannot go from {version.state} to {to}", hint="vecmigrate status shows the states")
+            raise Conflict(
+                f"{now.name} is {now.state} and cannot go from {version.state} to {to}", hint="vecmigrate status shows the states"
+            )
         detail = {"from": str(now.state), "to": str(to), "note": note}
         if self._write(now.number, own[-1].place + 1 if own else 1, "state", actor, detail, len(epochs)) is None:
             raise Conflict(f"another operator moved {now.name} at the same moment", hint="vecmigrate status shows the states")

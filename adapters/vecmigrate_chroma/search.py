@@ -59,7 +59,9 @@ class Search:
             lambda: rows.handle.query(query_embeddings=queries, n_results=n, where=condition, include=["distances"]),
         )
         return [
-            tuple(sorted((Hit(id, score_of(d, metric)) for id, d in zip(ids, distances, strict=True)), key=lambda h: (-h.score, h.chunk_id)))
+            tuple(
+                sorted((Hit(id, score_of(d, metric)) for id, d in zip(ids, distances, strict=True)), key=lambda h: (-h.score, h.chunk_id))
+            )
             for ids, distances in zip(answer["ids"], answer["distances"], strict=True)
         ]
 
@@ -77,9 +79,7 @@ class Search:
             block = scores(queries, np.stack([vectors[id] for id in present]), metric)
             where_they_are = np.broadcast_to(np.array([order[id] for id in present]), block.shape)
             best, places = _merged(np.hstack([best, block]), np.hstack([places, where_they_are]), k)
-        return [
-            tuple(Hit(ids[p], float(s)) for p, s in zip(of_one, its, strict=True)) for of_one, its in zip(places, best, strict=True)
-        ]
+        return [tuple(Hit(ids[p], float(s)) for p, s in zip(of_one, its, strict=True)) for of_one, its in zip(places, best, strict=True)]
 
     def health(self, rows: Rows, metric: Metric, dimension: int) -> Health:
         """Every vector looked at; a spread sample asked for by itself, because counts alone don't show a damaged index."""

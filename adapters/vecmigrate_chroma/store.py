@@ -104,7 +104,9 @@ class ChromaStore:
             self._ledger.adopt(record)
         control = self._ledger.version(0)
         if control.model.fingerprint != model.fingerprint:
-            raise Conflict(f"{control.name} is registered as {control.model.name}", hint="vecmigrate status shows it; name that model in [control]")
+            raise Conflict(
+                f"{control.name} is registered as {control.model.name}", hint="vecmigrate status shows it; name that model in [control]"
+            )
         return control
 
     def create_version(self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None) -> IndexVersion:
@@ -274,7 +276,9 @@ class ChromaStore:
         if rows is None:
             now = self._ledger.version(version.number)
             if now.state in SEARCHABLE:
-                raise StoreError(f"{now.name} is {now.state}, but its collection is gone", hint=f"vecmigrate shadow sync {now.label} fills it")
+                raise StoreError(
+                    f"{now.name} is {now.state}, but its collection is gone", hint=f"vecmigrate shadow sync {now.label} fills it"
+                )
         elif (rows.handle.metadata or {}).get("fingerprint") != version.model.fingerprint:
             self._handles.pop(version.number, None)
             raise VersionRetired(f"{version.name} is another model's now: the versions were made anew", hint="read the pointer again")

@@ -11,7 +11,11 @@ EXPECTED = {
     "quickstart.py": ["nDCG@10", "training says", "docs@v1 ["],
     "existing_table.py": ["2 rows, key tenant, number, cosine, {64: 2}", "2 of 2 sampled chunks alike", 'best: ["acme","1"] Refunds'],
     "chroma_collection.py": ["cutover: docs@v0 → docs@v1, epoch 2, best a", "rollback: docs@v1 → docs@v0, epoch 3, best a"],
-    "rollback_drill.py": ["behind: 1 row; after a sync: 0", "rows missing: 0 | answered by docs@v0 : written after the cutover", "verified: True"],
+    "rollback_drill.py": [
+        "behind: 1 row; after a sync: 0",
+        "rows missing: 0 | answered by docs@v0 : written after the cutover",
+        "verified: True",
+    ],
     "own_adapter.py": ["passed"],
 }
 

@@ -1,6 +1,5 @@
 """The whole job, verb by verb, on a real PostgreSQL and a real Chroma, with a real model that is really fine-tuned."""
 
-
 from vecmigrate import open_retriever
 
 QUESTION = "write rows to a comma separated file"

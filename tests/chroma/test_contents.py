@@ -10,7 +10,17 @@ from vecmigrate.testing.memory import SourceRow
 from vecmigrate_chroma import contents
 from vecmigrate_chroma.rows import metadata_hash
 
-EVERY_TYPE = {"text": "it's", "empty": "", "whole": 3, "large": 2**53 + 1, "real": 0.1, "round": 2.0, "yes": True, "words": ["b", "a"], "ones": [1, 2]}
+EVERY_TYPE = {
+    "text": "it's",
+    "empty": "",
+    "whole": 3,
+    "large": 2**53 + 1,
+    "real": 0.1,
+    "round": 2.0,
+    "yes": True,
+    "words": ["b", "a"],
+    "ones": [1, 2],
+}
 
 
 def _copied(client, id):
@@ -59,12 +69,20 @@ def test_a_metadata_key_that_went_away_goes_away_in_the_copy(opened, chroma_dire
 
 def test_a_metadata_hash_is_of_the_content_alone():
     assert metadata_hash({"a": 1, "b": 2}) == metadata_hash({"b": 2, "a": 1, "vecmigrate_hash": "x", "c": None})
-    assert len({metadata_hash({}), metadata_hash({"a": 1}), metadata_hash({"a": 1.0}), metadata_hash({"a": True}), metadata_hash({"a": "1"})}) == 5
+    assert (
+        len({metadata_hash({}), metadata_hash({"a": 1}), metadata_hash({"a": 1.0}), metadata_hash({"a": True}), metadata_hash({"a": "1"})})
+        == 5
+    )
 
 
 def test_the_embedded_text_may_be_a_metadata_field(opened, chroma_directory):
     _, client = chroma_directory
-    rows = [row("a", "the stored document", summary="red apple"), row("b", "another", summary=" "), row("c", None, summary="blue sky"), row("d", "no summary")]
+    rows = [
+        row("a", "the stored document", summary="red apple"),
+        row("b", "another", summary=" "),
+        row("c", None, summary="blue sky"),
+        row("d", "no summary"),
+    ]
     store = opened(rows, text_key="summary")
     inspection = store.inspect()
     assert (inspection.rows, inspection.rows_without_text, inspection.text) == (4, 2, "metadata field 'summary'")

@@ -169,7 +169,10 @@ print("held", flush=True)
 sys.stdin.read()
 """
     command = [sys.executable, "-c", code, str(filled)]
-    pair = [subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for name in "ab"]
+    pair = [
+        subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for name in "ab"
+    ]
     until = time.monotonic() + 30
     while time.monotonic() < until and all(process.poll() is None for process in pair):
         time.sleep(0.05)

@@ -39,7 +39,24 @@ store.close()
 
 
 def _texts():
-    words = ["sort", "list", "file", "walk", "parse", "json", "regex", "thread", "sleep", "delete", "copy", "open", "close", "read", "write", "index"]
+    words = [
+        "sort",
+        "list",
+        "file",
+        "walk",
+        "parse",
+        "json",
+        "regex",
+        "thread",
+        "sleep",
+        "delete",
+        "copy",
+        "open",
+        "close",
+        "read",
+        "write",
+        "index",
+    ]
     draw = random.Random(5)
     return {f"id{i:05}": f"{' '.join(draw.choices(words, k=5))} number {i}" for i in range(ROWS)}
 

@@ -109,7 +109,9 @@ def test_a_directory_of_an_older_chroma_is_refused_and_not_migrated(chroma_direc
     older = tmp_path / "older"
     shutil.copytree(path, older)
     with sqlite3.connect(older / "chroma.sqlite3") as database:
-        database.execute("DELETE FROM migrations WHERE dir = 'sysdb' AND version = (SELECT max(version) FROM migrations WHERE dir = 'sysdb')")
+        database.execute(
+            "DELETE FROM migrations WHERE dir = 'sysdb' AND version = (SELECT max(version) FROM migrations WHERE dir = 'sysdb')"
+        )
     database.close()
     before = _dump(older)
     with pytest.raises(PreflightRefused, match="another version of chromadb"):

@@ -91,7 +91,10 @@ def test_the_index_takes_the_parameters_asked_for_or_the_controls(opened, chroma
     store.create_version(CANDIDATE.model)
     store.create_version(CANDIDATE.model, ann=AnnParameters(m=8, ef_construction=40))
     found = [client.get_collection(f"vecmigrate.docs.v{n}", embedding_function=None).configuration_json["hnsw"] for n in (1, 2)]
-    assert [(f["space"], f["max_neighbors"], f["ef_construction"], f["ef_search"]) for f in found] == [("ip", 24, 100, 77), ("ip", 8, 40, 77)]
+    assert [(f["space"], f["max_neighbors"], f["ef_construction"], f["ef_search"]) for f in found] == [
+        ("ip", 24, 100, 77),
+        ("ip", 8, 40, 77),
+    ]
     with pytest.raises(UsageError, match="none"):
         store.create_version(CANDIDATE.model, ann=AnnParameters(kind="none"))
 

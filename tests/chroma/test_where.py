@@ -34,7 +34,9 @@ _FIELDS = st.sampled_from(["f", "g"])
 _LEAVES = st.one_of(
     st.builds(Eq, _FIELDS, _VALUES),
     st.builds(In, _FIELDS, st.lists(_VALUES, min_size=1, max_size=3).map(tuple)),
-    st.builds(Compare, _FIELDS, st.sampled_from([">", ">=", "<", "<="]), st.one_of(st.integers(-2, 2), st.sampled_from([0.5, -0.5, -1.5, 2.0]))),
+    st.builds(
+        Compare, _FIELDS, st.sampled_from([">", ">=", "<", "<="]), st.one_of(st.integers(-2, 2), st.sampled_from([0.5, -0.5, -1.5, 2.0]))
+    ),
 )
 
 
@@ -44,7 +46,12 @@ def _groups(parts):
 
 
 _CONDITIONS = st.recursive(_LEAVES, _groups, max_leaves=4)
-ROWS = [{}, *({"f": v} for v in (-2, -1, 0, 1, 1.0, 0.5, -0.5, 2, True, False, "", "a", "1", "it's")), {"f": 1, "g": "b"}, {"f": "b", "g": 2.0}]
+ROWS = [
+    {},
+    *({"f": v} for v in (-2, -1, 0, 1, 1.0, 0.5, -0.5, 2, True, False, "", "a", "1", "it's")),
+    {"f": 1, "g": "b"},
+    {"f": "b", "g": 2.0},
+]
 
 
 @pytest.fixture(scope="module")

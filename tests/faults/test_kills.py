@@ -38,7 +38,9 @@ def postgres(dsn: str, vectors) -> dict[str, str]:
         register_vector(connection)
         connection.execute("CREATE TABLE docs (id bigint PRIMARY KEY, body text NOT NULL, embedding vector(32))")
         with connection.cursor() as cursor:
-            cursor.executemany("INSERT INTO docs VALUES (%s, %s, %s)", [(i, t, v) for i, (t, v) in enumerate(zip(building.texts(), vectors, strict=True))])
+            cursor.executemany(
+                "INSERT INTO docs VALUES (%s, %s, %s)", [(i, t, v) for i, (t, v) in enumerate(zip(building.texts(), vectors, strict=True))]
+            )
     return {"adapter": "pgvector", "dsn": dsn, "table": "docs", "text": "body", "metric": "cosine"}
 
 

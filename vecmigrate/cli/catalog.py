@@ -23,12 +23,25 @@ def list_command(session: Session) -> None:
     from vecmigrate.cli.tables import plain_table
 
     entries = session.catalog.entries()
-    table = plain_table("name", "fingerprint", "dim", "max tokens", "precision", "verdict", "source", right=("dim", "max tokens"), wrap=("name",), cut=("source",))
+    table = plain_table(
+        "name",
+        "fingerprint",
+        "dim",
+        "max tokens",
+        "precision",
+        "verdict",
+        "source",
+        right=("dim", "max tokens"),
+        wrap=("name",),
+        cut=("source",),
+    )
     for e in entries:
         m = e.model
         table.add_row(m.name, m.fingerprint[:12], str(m.dimension), str(m.max_tokens or ""), m.precision, e.verdict or "", m.source)
     text = [table] if entries else ["no models yet"]
-    session.emit({"models": [_data(e) for e in entries]}, text, following="vecmigrate shadow build --model NAME" if entries else "vecmigrate train")
+    session.emit(
+        {"models": [_data(e) for e in entries]}, text, following="vecmigrate shadow build --model NAME" if entries else "vecmigrate train"
+    )
 
 
 @models_command.command("show")

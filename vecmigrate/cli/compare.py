@@ -45,10 +45,16 @@ def compare_command(
     if report:
         _write_report(report, found, session)
     where = [f"saved {saved}" + (f"; report {report}" if report else "")]
-    session.emit({"comparison": found.to_dict(), "gate": gate.to_dict()}, [render_terminal(found, gate), *where], following=_next(gate.passed, candidate))
+    session.emit(
+        {"comparison": found.to_dict(), "gate": gate.to_dict()},
+        [render_terminal(found, gate), *where],
+        following=_next(gate.passed, candidate),
+    )
     if not gate.passed and not no_gate:
         failures = "; ".join(f"{c.name}: {c.observed}, expected {c.expected}" for c in gate.failures)
-        raise GateFailed(f"{candidate.name}: {gate.outcome}: {failures}", hint="keep the model you have, or see the report for what got worse")
+        raise GateFailed(
+            f"{candidate.name}: {gate.outcome}: {failures}", hint="keep the model you have, or see the report for what got worse"
+        )
 
 
 def _dataset(session: Session, candidate: IndexVersion, reference: str | None) -> Dataset:
@@ -60,7 +66,9 @@ def _dataset(session: Session, candidate: IndexVersion, reference: str | None) -
         return find_dataset(session, reference or trained_on)
     chosen = find_dataset(session, reference)
     if chosen.hash != trained_on:
-        session.err.print(f"warning: {candidate.model.name} was trained on dataset {trained_on[:12]}; it may have seen queries of {chosen.hash[:12]}")
+        session.err.print(
+            f"warning: {candidate.model.name} was trained on dataset {trained_on[:12]}; it may have seen queries of {chosen.hash[:12]}"
+        )
     return chosen
 
 

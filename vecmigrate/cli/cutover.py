@@ -32,7 +32,9 @@ def cutover_command(session: Session, version_or_plan: str | None, no_gate: bool
     pointer = session.pointer()
     target = session.version(f"v{plan.target}") if plan else session.candidate(version_or_plan)
     if target.number == pointer.active:
-        session.emit({"active": pointer.active, "changed": False}, [f"{target.name} serves already: nothing to do"], following="vecmigrate status")
+        session.emit(
+            {"active": pointer.active, "changed": False}, [f"{target.name} serves already: nothing to do"], following="vecmigrate status"
+        )
         return
     if plan:
         _still_holds(plan, target, session)
@@ -56,7 +58,9 @@ def _plan_file(argument: str | None) -> CutoverPlan | None:
 def _still_holds(plan: CutoverPlan, target: IndexVersion, session: Session) -> None:
     plan.check(session.pointer())
     if plan.collection != session.store.collection:
-        raise StalePlan(f"the plan is for {plan.collection}, this is {session.store.collection}", hint="use the vecmigrate.toml it was made with")
+        raise StalePlan(
+            f"the plan is for {plan.collection}, this is {session.store.collection}", hint="use the vecmigrate.toml it was made with"
+        )
     if plan.fingerprint != target.model.fingerprint:
         raise StalePlan(f"the plan was made for another model than {target.name}'s", hint=f"vecmigrate plan {target.label}")
 

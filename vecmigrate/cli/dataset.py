@@ -22,7 +22,9 @@ def dataset_command() -> None:
 
 @dataset_command.command("build")
 @click.option("--queries", type=click.Path(path_type=Path, dir_okay=False), help="Judged queries instead of a log: JSONL with id and text.")
-@click.option("--qrels", type=click.Path(path_type=Path, dir_okay=False), help="Their judgments: query id, chunk id and grade, tab-separated.")
+@click.option(
+    "--qrels", type=click.Path(path_type=Path, dir_okay=False), help="Their judgments: query id, chunk id and grade, tab-separated."
+)
 @click.pass_obj
 def build_command(session: Session, queries: Path | None, qrels: Path | None) -> None:
     """Split the log's queries into train, dev and test, mine hard negatives, and freeze it all under a content hash.

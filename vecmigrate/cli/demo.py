@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 @click.command("demo")
-@click.option("--store", type=click.Choice(["pgvector", "chroma"]), default="pgvector", show_default=True, help="Which store to show it on.")
+@click.option(
+    "--store", type=click.Choice(["pgvector", "chroma"]), default="pgvector", show_default=True, help="Which store to show it on."
+)
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Where to make it [default: a temporary folder].")
 @click.option("--keep", is_flag=True, help="Leave the store and the workspace there to play with, and the server running until Ctrl-C.")
 @click.pass_obj

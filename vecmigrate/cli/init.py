@@ -29,7 +29,9 @@ GUIDE = """\
 @click.option("--chroma-url", help="Chroma: a server, http://host:port.")
 @click.option("--source", help="Chroma: the application's collection.")
 @click.option("--collection", default="docs", show_default=True, help="What the collection is called in vecmigrate.")
-@click.option("--model", "model", default="sentence-transformers/all-MiniLM-L6-v2", show_default=True, help="The model that made the vectors.")
+@click.option(
+    "--model", "model", default="sentence-transformers/all-MiniLM-L6-v2", show_default=True, help="The model that made the vectors."
+)
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), default=Path("vecmigrate.toml"), show_default=True)
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.pass_obj
@@ -51,7 +53,11 @@ def init_command(session: Session, /, output: Path, force: bool, collection: str
     finally:
         store.close()
     _write(output, {"adapter": adapter, "collection": collection, **settings}, model)
-    session.emit({"file": str(output), "store": {"adapter": adapter, **settings}}, [*inspection_lines(found), f"wrote      {output}"], following=_next(found))
+    session.emit(
+        {"file": str(output), "store": {"adapter": adapter, **settings}},
+        [*inspection_lines(found), f"wrote      {output}"],
+        following=_next(found),
+    )
 
 
 def _settings(given: dict[str, str | None]) -> tuple[str, dict[str, Any]]:

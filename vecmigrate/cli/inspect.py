@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.option("--sample", default=64, show_default=True, type=click.IntRange(min=0), help="How many chunks to re-embed to prove the model; 0 skips it.")
+@click.option(
+    "--sample",
+    default=64,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="How many chunks to re-embed to prove the model; 0 skips it.",
+)
 @click.pass_obj
 def inspect_command(session: Session, sample: int) -> None:
     """What is in the store, and did the model of [control] make its vectors? Read access is enough."""

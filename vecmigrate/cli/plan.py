@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @click.command("plan")
 @click.argument("version", required=False)
-@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan here, for `vecmigrate cutover FILE.json`.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan here, for `vecmigrate cutover FILE.json`."
+)
 @click.pass_obj
 def plan_command(session: Session, version: str | None, output: Path | None) -> None:
     """What a cutover would do, and what undoes it. The version is brought up to date; readers are not moved.

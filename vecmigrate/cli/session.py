@@ -182,9 +182,7 @@ class Session:
         if self.yes:
             return
         if not sys.stdin.isatty():
-            raise UsageError(
-                "this changes the store, and there is no terminal to ask", hint="look at the plan above, then add --yes"
-            )
+            raise UsageError("this changes the store, and there is no terminal to ask", hint="look at the plan above, then add --yes")
         if typed is None:
             click.confirm("Proceed?", abort=True, err=True)
         elif click.prompt(f"Type {typed} to confirm", err=True) != typed:

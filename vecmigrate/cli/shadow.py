@@ -119,9 +119,13 @@ def _told(session: Session, report: BuildReport, verification: dict[str, Any]) -
         "verification": verification,
     }
     rate = report.loaded / report.seconds if report.seconds else 0
-    lines = [f"{version.name} is {version.state}: {report.loaded} chunks encoded in {report.seconds:.1f} s ({rate:.0f}/s), {report.removed} removed"]
+    lines = [
+        f"{version.name} is {version.state}: {report.loaded} chunks encoded in {report.seconds:.1f} s ({rate:.0f}/s), {report.removed} removed"
+    ]
     if report.truncated:
-        lines.append(f"{report.truncated} chunks are longer than the model reads ({version.model.max_tokens} tokens): their ends are not searchable")
+        lines.append(
+            f"{report.truncated} chunks are longer than the model reads ({version.model.max_tokens} tokens): their ends are not searchable"
+        )
     lines.append("verified" if verification["ok"] else f"NOT verified: {'; '.join(verification['problems'])}")
     session.emit(data, lines, following=f"vecmigrate compare {version.label}")
 

@@ -1,6 +1,6 @@
 """A frozen, content-hashed snapshot: chunks, queries split into train, dev and test, judgments, pairs and hard negatives.
 
-    JudgedLog + store ─► build_dataset ─► Dataset ─► training_pairs, dev_set │ queries("test"), judgments("test")
+JudgedLog + store ─► build_dataset ─► Dataset ─► training_pairs, dev_set │ queries("test"), judgments("test")
 """
 
 from vecmigrate.dataset.building import build_dataset

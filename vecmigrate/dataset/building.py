@@ -157,9 +157,7 @@ def _only_frozen(pairs: Sequence[PairIds], pool: Sequence[str], chunks: Path) ->
     return kept, [id for id in pool if id in frozen], lines
 
 
-def _freeze(
-    place: Path, frozen: _Frozen, snapshot: _Snapshot, origin: tuple[IndexVersion, DatasetSection], folder: Path
-) -> Dataset:
+def _freeze(place: Path, frozen: _Frozen, snapshot: _Snapshot, origin: tuple[IndexVersion, DatasetSection], folder: Path) -> Dataset:
     control, settings = origin
     tables = {QUERIES: frozen.queries, JUDGMENTS: frozen.judgments, PAIRS: frozen.pairs, POOL: frozen.pool}
     for name, rows in tables.items():

@@ -1,8 +1,8 @@
 """Which queries train, which stop the training, and which judge it: whole groups only, by time where the log has times.
 
-    by time    ── train ──┬─ dev ─┬─ test ─►   a group stands at the latest time that any of its queries was asked,
-                                               so all of train's feedback is older than every test group's latest
-    by group   a seeded hash of the group
+by time    ── train ──┬─ dev ─┬─ test ─►   a group stands at the latest time that any of its queries was asked,
+                                           so all of train's feedback is older than every test group's latest
+by group   a seeded hash of the group
 """
 
 from __future__ import annotations

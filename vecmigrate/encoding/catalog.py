@@ -1,8 +1,8 @@
 """The model versions of a workspace: one folder each, with a record that says what it is and where it came from.
 
-    models/
-      all-minilm-l6-v2/vecmigrate.json          an external model: the record names its directory or hub name
-      docs-tuned-1/vecmigrate.json  modules.json  model.safetensors …     a model trained here: the folder is the model
+models/
+  all-minilm-l6-v2/vecmigrate.json          an external model: the record names its directory or hub name
+  docs-tuned-1/vecmigrate.json  modules.json  model.safetensors …     a model trained here: the folder is the model
 """
 
 from __future__ import annotations
@@ -161,7 +161,9 @@ class ModelCatalog:
         check_name(name)
         home = self.folder / name
         if home.is_symlink():
-            raise ModelError(f"{home} is a link, which could lead out of the workspace", hint="add the model it points to under a name of its own")
+            raise ModelError(
+                f"{home} is a link, which could lead out of the workspace", hint="add the model it points to under a name of its own"
+            )
         return home
 
     def _free_name(self, name: str, fingerprint: str) -> str:
@@ -188,7 +190,9 @@ class ModelCatalog:
 def check_name(name: str) -> None:
     """Raise `UsageError` unless the name is a plain one, which can lead nowhere else."""
     if not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is not a model name", hint="use 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit")
+        raise UsageError(
+            f"{name!r} is not a model name", hint="use 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
+        )
 
 
 def name_from(source: str) -> str:

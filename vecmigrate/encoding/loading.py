@@ -59,7 +59,9 @@ def _check_safe(folder: Path, source: str) -> None:
     if not folder.is_dir():
         raise ModelError(f"{source} is not a directory", hint="name the directory that holds modules.json or config.json")
     if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
-        raise ModelError(f"{source} is not a model: it has no modules.json and no config.json", hint="name a sentence-transformers directory")
+        raise ModelError(
+            f"{source} is not a model: it has no modules.json and no config.json", hint="name a sentence-transformers directory"
+        )
     for path in module_folders(folder):
         _check_weights(folder / path, source)
 

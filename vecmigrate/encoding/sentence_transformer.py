@@ -169,12 +169,14 @@ class SentenceTransformerEncoder:
 
 
 def choose_device(wanted: str) -> str:
-    """"auto" is the GPU where there is one. Raises `ModelError` for a device that isn't there."""
+    """The device of this name; "auto" is the GPU where there is one. Raises `ModelError` for a device that isn't there."""
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if there[device])
     if not there[wanted]:
-        raise ModelError(f"this machine has no {wanted} device that torch {torch.__version__} can use", hint='set [encoding] device = "auto"')
+        raise ModelError(
+            f"this machine has no {wanted} device that torch {torch.__version__} can use", hint='set [encoding] device = "auto"'
+        )
     return wanted
 
 

@@ -1,6 +1,6 @@
 """Threads that run one batch each on one core: measured to beat one batch on all cores, which waits at every kernel's end.
 
-    two cores, busy machine, fp32 (encode = 1.0):   one batch on two threads 0.8–1.4     two batches on a thread each 1.5–2.9
+two cores, busy machine, fp32 (encode = 1.0):   one batch on two threads 0.8–1.4     two batches on a thread each 1.5–2.9
 """
 
 from __future__ import annotations

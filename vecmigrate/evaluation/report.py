@@ -24,7 +24,33 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"\w+")
 _SHORTEST_WORD = 3
 _EVERYWHERE = frozenset(
-    ["and", "are", "but", "can", "did", "does", "for", "from", "has", "have", "how", "its", "not", "that", "the", "this", "was", "what", "when", "where", "which", "who", "why", "with", "you"]
+    [
+        "and",
+        "are",
+        "but",
+        "can",
+        "did",
+        "does",
+        "for",
+        "from",
+        "has",
+        "have",
+        "how",
+        "its",
+        "not",
+        "that",
+        "the",
+        "this",
+        "was",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "why",
+        "with",
+        "you",
+    ]
 )
 
 

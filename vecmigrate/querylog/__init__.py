@@ -1,6 +1,6 @@
 """From a query log to judgments: read it, find its results in the store, and decide what users said.
 
-    read_events ─► EventLog ─► resolve ─► ResolvedLog ─► judge ─► JudgedLog ◄─ judged_from_files
+read_events ─► EventLog ─► resolve ─► ResolvedLog ─► judge ─► JudgedLog ◄─ judged_from_files
 """
 
 from vecmigrate.querylog.judgments import JudgedLog, JudgmentReport, JudgmentRules, judge

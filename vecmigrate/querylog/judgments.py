@@ -129,9 +129,7 @@ def judge(resolved: ResolvedLog, rules: JudgmentRules | None = None) -> JudgedLo
     return _judged(resolved, asked, (queries, judgments), counts)
 
 
-def _judged(
-    resolved: ResolvedLog, asked: Mapping[str, _Asked], kept: tuple[list[Query], list[Judgment]], counts: _Counts
-) -> JudgedLog:
+def _judged(resolved: ResolvedLog, asked: Mapping[str, _Asked], kept: tuple[list[Query], list[Judgment]], counts: _Counts) -> JudgedLog:
     queries = tuple(sorted(kept[0], key=lambda q: q.id))
     judgments = tuple(sorted(kept[1], key=lambda j: (j.query_id, j.chunk_id)))
     ids = {query.id for query in queries}

@@ -1,7 +1,7 @@
 """From a file to numbered rows. A line that cannot be read is yielded as a `Problem`, so it never stops the rest.
 
-    bytes ─► lines (BOM, CRLF, NUL, invalid UTF-8, length) ─► JSON objects | CSV records ─► Row
-    Parquet, table or SQL ────────────────────────────────────────────────────────────────► Row
+bytes ─► lines (BOM, CRLF, NUL, invalid UTF-8, length) ─► JSON objects | CSV records ─► Row
+Parquet, table or SQL ────────────────────────────────────────────────────────────────► Row
 """
 
 from __future__ import annotations

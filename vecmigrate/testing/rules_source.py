@@ -11,7 +11,7 @@ from vecmigrate.testing.hooks import DIMENSION, TEXTS, Hooks, corpus, plane, row
 from vecmigrate.versions import Metric, State
 
 AWKWARD_IDS = ("it's", 'say "hi"', "two words", "a/b\\c", "ключ-鍵-🔑", "%s;--", "x" * 500, "[1, 2]", "nan", "$and")
-AWKWARD_TEXTS = ("first line\nsecond line\ttabbed", "emoji 🚀 and 漢字", "it's \"quoted\" and `ticked`", " white space ", "%s {} \\n")
+AWKWARD_TEXTS = ("first line\nsecond line\ttabbed", "emoji 🚀 and 漢字", 'it\'s "quoted" and `ticked`', " white space ", "%s {} \\n")
 
 
 class SourceRules(Hooks):

@@ -1,7 +1,7 @@
 """A run's folder: checkpoints that count only when complete, the best model so far, and what the dev queries said.
 
-    <run>/best-24/          the model of step 24, complete: it was renamed into place
-    <run>/checkpoint-32/    the trainer's own files, and history.json, which is written last
+<run>/best-24/          the model of step 24, complete: it was renamed into place
+<run>/checkpoint-32/    the trainer's own files, and history.json, which is written last
 """
 
 from __future__ import annotations

@@ -44,7 +44,9 @@ def examples_of(pairs: Sequence[TrainingPair], *, seed: int) -> Examples:
     """
     usable = [pair for pair in pairs if pair.query.strip() and pair.positive.strip() and pair.weight > 0]
     if len(usable) < FEWEST:
-        raise DataError(f"training needs at least {FEWEST} pairs of a query and a chunk that answers it; there are {len(usable)}", hint=_MINE_HINT)
+        raise DataError(
+            f"training needs at least {FEWEST} pairs of a query and a chunk that answers it; there are {len(usable)}", hint=_MINE_HINT
+        )
     own = [tuple(text for text in pair.negatives if text.strip() and text != pair.positive) for pair in usable]
     width = max(len(texts) for texts in own)
     fill = _Filling(usable, random.Random(seed))  # noqa: S311  # not for secrets

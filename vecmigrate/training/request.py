@@ -77,7 +77,11 @@ class TrainingResult:
         told = self.entry.lineage
         scores, used = told["scores"], told["data"]
         low, high = scores["interval"]
-        first = f"{self.entry.model.name}: made before, nothing to do" if self.made_before else f"{self.entry.model.name}: {told['seconds']:.0f} s"
+        first = (
+            f"{self.entry.model.name}: made before, nothing to do"
+            if self.made_before
+            else f"{self.entry.model.name}: {told['seconds']:.0f} s"
+        )
         return [
             first if self.resumed_at is None else f"{first}, resumed at step {self.resumed_at}",
             f"trained on {used['pairs']:,} pairs with {used['negatives']} hard negative(s) each, texts cut at {used['max_tokens']} tokens",

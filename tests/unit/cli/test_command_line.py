@@ -13,7 +13,19 @@ from vecmigrate.cli import VERBS, root, run
 from vecmigrate.cli.session import Session
 
 README = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
-HEAVY = ("torch", "sentence_transformers", "transformers", "chromadb", "psycopg", "pgvector", "numpy", "scipy", "pydantic", "pyarrow", "jinja2")
+HEAVY = (
+    "torch",
+    "sentence_transformers",
+    "transformers",
+    "chromadb",
+    "psycopg",
+    "pgvector",
+    "numpy",
+    "scipy",
+    "pydantic",
+    "pyarrow",
+    "jinja2",
+)
 
 
 def commands() -> list[tuple[str, click.Command]]:
@@ -27,7 +39,9 @@ def commands() -> list[tuple[str, click.Command]]:
 
 
 def test_help_lists_every_verb_and_imports_nothing_heavy():
-    code = f"import sys; from vecmigrate.cli import run; run(['--help']); print(*(m for m in {HEAVY!r} if m in sys.modules), file=sys.stderr)"
+    code = (
+        f"import sys; from vecmigrate.cli import run; run(['--help']); print(*(m for m in {HEAVY!r} if m in sys.modules), file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert all(verb in done.stdout for verb in VERBS)
     assert done.stderr.strip() == ""
@@ -50,7 +64,9 @@ def test_the_readme_shows_every_step_of_the_job(verb):
     assert verb in README
 
 
-@pytest.mark.parametrize(("name", "command"), [c for c in commands() if not isinstance(c[1], click.Group)], ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize(
+    ("name", "command"), [c for c in commands() if not isinstance(c[1], click.Group)], ids=lambda x: x if isinstance(x, str) else ""
+)
 def test_every_verb_takes_the_common_options_after_its_name(name, command):
     assert {"as_json", "yes", "quiet", "verbose", "config_path"} <= {p.name for p in command.params}, name
 

@@ -22,7 +22,9 @@ LENIENT = GateSection(min_difference=-1.0, min_queries=10, max_worse_fraction=1.
 def scene():
     """A store with a ready version, and a comparison of it that passes a lenient gate."""
     texts = [f"entry {i} about subject{i} and topic{i % 5}" for i in range(40)]
-    store = MemoryStore([SourceRow(str(i), t, v) for i, (t, v) in enumerate(zip(texts, OLD.encode_documents(texts), strict=True))], dimension=16)
+    store = MemoryStore(
+        [SourceRow(str(i), t, v) for i, (t, v) in enumerate(zip(texts, OLD.encode_documents(texts), strict=True))], dimension=16
+    )
     control = store.adopt(OLD.model)
     target = build(store, store.create_version(NEW.model), NEW, actor="me").version
     queries = [Query(f"q{i}", f"subject{i}") for i in range(40)]

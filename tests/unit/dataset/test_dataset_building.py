@@ -117,7 +117,9 @@ def test_the_report_goes_through_every_step(build, texts):
 def test_repeated_wordings_stay_on_one_side(build, texts):
     judged = asked(texts)
     twins = [replace(query, id=f"x{query.id}", text=f"{query.text.upper()} ?", at=None) for query in judged.queries]
-    more = judged_log([*judged.queries, *twins], [*judged.judgments, *(Judgment(f"x{j.query_id}", j.chunk_id, 1.0) for j in judged.judgments)])
+    more = judged_log(
+        [*judged.queries, *twins], [*judged.judgments, *(Judgment(f"x{j.query_id}", j.chunk_id, 1.0) for j in judged.judgments)]
+    )
     dataset = build(texts, more, DatasetSection(split_by="group"))
     where = {query.id: split for split in Split for query in dataset.queries(split)}
     assert len(where) == 120
@@ -146,7 +148,11 @@ def test_the_same_inputs_give_the_same_hash_whatever_the_order_of_the_scan(build
         lambda texts, judged, settings: (texts, judged_log(judged.queries, [*judged.judgments, Judgment("q000", "c077", 0.0)]), settings),
         lambda texts, judged, settings: (texts, judged, DatasetSection(seed=1)),
         lambda texts, judged, settings: (texts, judged, DatasetSection(negatives_per_pair=2)),
-        lambda texts, judged, settings: (texts, judged_log([replace(judged.queries[0], text="new"), *judged.queries[1:]], judged.judgments), settings),
+        lambda texts, judged, settings: (
+            texts,
+            judged_log([replace(judged.queries[0], text="new"), *judged.queries[1:]], judged.judgments),
+            settings,
+        ),
     ],
 )
 def test_any_change_of_an_input_changes_the_hash(build, texts, settings, change):

@@ -146,7 +146,9 @@ def test_the_index_finds_exactly_what_comparing_all_pairs_finds(bags):
 
 def changed(bag, draw):
     """The bag with a word or two taken out and put in."""
-    return frozenset(draw.sample(sorted(bag), max(1, len(bag) - draw.randint(0, 2)))) | frozenset(draw.sample("abcdefghijklmnopqrst", draw.randint(0, 2)))
+    return frozenset(draw.sample(sorted(bag), max(1, len(bag) - draw.randint(0, 2)))) | frozenset(
+        draw.sample("abcdefghijklmnopqrst", draw.randint(0, 2))
+    )
 
 
 def test_the_index_finds_all_near_pairs_of_long_queries_too():

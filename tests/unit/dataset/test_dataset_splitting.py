@@ -101,7 +101,9 @@ def test_a_split_by_time_that_cannot_be_is_refused_with_numbers():
     assert 'split_by = "group"' in caught.value.hint
 
 
-@pytest.mark.parametrize(("n", "word"), [(0, "0 usable queries"), (1, "1 usable query in"), (5, "5 usable queries"), (9, "9 usable queries")])
+@pytest.mark.parametrize(
+    ("n", "word"), [(0, "0 usable queries"), (1, "1 usable query in"), (5, "5 usable queries"), (9, "9 usable queries")]
+)
 def test_too_few_queries_are_refused_with_numbers_and_the_next_step(n, word):
     with pytest.raises(DataError, match=f"{word}.*at least 10 are needed") as caught:
         split_queries(timed(n), DatasetSection())

@@ -72,7 +72,8 @@ def test_a_name_that_another_model_has_is_refused(catalog: ModelCatalog) -> None
 
 def test_two_models_of_one_source_name_get_two_names(catalog: ModelCatalog, tiny: Callable[..., Path], tmp_path: Path) -> None:
     one, two = (
-        catalog.add(str(shutil.copytree(tiny(Pooling(16), seed=seed), tmp_path / str(seed) / "docs")), settings=ONE_THREAD) for seed in (1, 2)
+        catalog.add(str(shutil.copytree(tiny(Pooling(16), seed=seed), tmp_path / str(seed) / "docs")), settings=ONE_THREAD)
+        for seed in (1, 2)
     )
     assert one.model.name == "docs"
     assert two.model.name == f"docs-{two.model.fingerprint[:8]}"
@@ -132,7 +133,9 @@ def test_an_empty_workspace_has_no_models(catalog: ModelCatalog) -> None:
 
 
 def test_verdict_and_lineage_are_kept(catalog: ModelCatalog) -> None:
-    told = replace(entry("docs"), verdict="tuned", lineage={"dataset": "d" * 64, "scores": {"base": 0.4, "tuned": 0.5}}, asked=("q: ", None))
+    told = replace(
+        entry("docs"), verdict="tuned", lineage={"dataset": "d" * 64, "scores": {"base": 0.4, "tuned": 0.5}}, asked=("q: ", None)
+    )
     assert catalog.register(told) == told
     assert catalog.get("docs") == told
 

@@ -90,7 +90,14 @@ def test_how_tensors_are_spread_over_files_does_not_count(model: Path, tmp_path:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"dimension": 8}, {"max_tokens": 47}, {"max_tokens": None}, {"precision": "bfloat16"}, {"query_prompt": "query: "}, {"document_prompt": " "}],
+    [
+        {"dimension": 8},
+        {"max_tokens": 47},
+        {"max_tokens": None},
+        {"precision": "bfloat16"},
+        {"query_prompt": "query: "},
+        {"document_prompt": " "},
+    ],
 )
 def test_every_trait_counts(model: Path, changes: dict[str, Any]) -> None:
     assert fingerprint(model, **changes) != fingerprint(model)

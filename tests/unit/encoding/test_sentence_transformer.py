@@ -131,7 +131,9 @@ def test_any_pipeline_of_the_library_encodes_alike(tiny: Callable[..., Path], mo
 
 
 @pytest.mark.parametrize("include_prompt", [True, False])
-def test_the_models_own_prompts_are_used_as_the_library_uses_them(tiny: Callable[..., Path], edited: Callable[..., Path], include_prompt: bool) -> None:
+def test_the_models_own_prompts_are_used_as_the_library_uses_them(
+    tiny: Callable[..., Path], edited: Callable[..., Path], include_prompt: bool
+) -> None:
     model = edited(
         tiny(Pooling(16, "mean", include_prompt=include_prompt)),
         "config_sentence_transformers.json",

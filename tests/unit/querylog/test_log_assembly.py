@@ -76,7 +76,8 @@ def test_each_kind_of_act_means_something(tmp_path, name, feedback):
 
 
 @pytest.mark.parametrize(
-    "attributes", [{"rating": 2}, {"value": "2"}, {"object": {"object_id": "d1", "rating": 2}}, {"object": {"object_id": "d1", "grade": 2.0}}]
+    "attributes",
+    [{"rating": 2}, {"value": "2"}, {"object": {"object_id": "d1", "rating": 2}}, {"object": {"object_id": "d1", "grade": 2.0}}],
 )
 def test_a_rating_may_stand_in_several_places(tmp_path, attributes):
     line = act("rate", "d1")

@@ -209,7 +209,16 @@ def test_what_is_no_time_is_refused(value):
 
 
 @given(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.text()), st.dictionaries(st.text(), st.text()))
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(),
+        st.binary(),
+        st.lists(st.text()),
+        st.dictionaries(st.text(), st.text()),
+    )
 )
 def test_no_value_whatever_raises_anything_but_value_error(value):
     for read in (fields.reference, fields.references, fields.ratings, fields.moment):

@@ -196,7 +196,10 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
 def test_a_missing_query_column_names_what_is_there_and_the_line_to_write(tmp_path):
     with pytest.raises(DataError) as caught:
         read(tmp_path, jsonl({"question": "vpn", "clicked_ids": ["d1"], "lang": "en"}))
-    assert caught.value.message == "the query log log.jsonl has no column 'user_query', the text of the search; it has: question, clicked_ids, lang"
+    assert (
+        caught.value.message
+        == "the query log log.jsonl has no column 'user_query', the text of the search; it has: question, clicked_ids, lang"
+    )
     assert caught.value.hint == 'under [log.columns] write: user_query = "question"'
 
 

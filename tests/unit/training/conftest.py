@@ -49,7 +49,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Path:
     root = tmp_path_factory.mktemp("base")
     torch.manual_seed(0)
     with quiet_bars():
-        BertModel(BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)).save_pretrained(root / "plain")
+        BertModel(BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)).save_pretrained(
+            root / "plain"
+        )
         AutoTokenizer.from_pretrained(minilm).save_pretrained(root / "plain")
         modules = [Transformer(str(root / "plain"), max_seq_length=48), Pooling(16)]
         SentenceTransformer(modules=modules, device="cpu").save(str(root / "tiny"), create_model_card=False)

@@ -64,7 +64,9 @@ def test_queries_that_nothing_can_be_right_for_are_left_out() -> None:
     assert dev_search(DevSet(dev.queries, judgments, dev.pool), seed=0).queries == ("ask 0",)
 
 
-@pytest.mark.parametrize("dev", [DevSet((), (), {}), dev_set(0), dev_set(5, grade=0.0), DevSet((Query("q0", " "),), (Judgment("q0", "c", 1),), {"c": "t"})])
+@pytest.mark.parametrize(
+    "dev", [DevSet((), (), {}), dev_set(0), dev_set(5, grade=0.0), DevSet((Query("q0", " "),), (Judgment("q0", "c", 1),), {"c": "t"})]
+)
 def test_a_dev_set_without_a_usable_query_is_refused(dev: DevSet) -> None:
     with pytest.raises(DataError, match="no dev query has a relevant chunk") as caught:
         dev_search(dev, seed=0)

@@ -98,7 +98,9 @@ def test_a_pipeline_without_padding_goes_the_librarys_way(minilm: Path) -> None:
     from tokenizers import Tokenizer
 
     torch.manual_seed(0)
-    static = SentenceTransformer(modules=[StaticEmbedding(Tokenizer.from_file(str(minilm / "tokenizer.json")), embedding_dim=8)], device="cpu")
+    static = SentenceTransformer(
+        modules=[StaticEmbedding(Tokenizer.from_file(str(minilm / "tokenizer.json")), embedding_dim=8)], device="cpu"
+    )
     features = [static.preprocess(texts) for texts in (QUERIES, ANSWERS)]
     assert group_rows(features) is None
     expected = loss_and_gradients(static, MultipleNegativesRankingLoss(static), features)[0]

@@ -113,7 +113,9 @@ def test_prompts_given_to_the_base_become_the_models_own(tiny: Path, pairs: Pair
 # ── the verdict ──
 
 
-def test_a_training_that_teaches_nothing_is_registered_to_keep_the_base(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request) -> None:
+def test_a_training_that_teaches_nothing_is_registered_to_keep_the_base(
+    tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request
+) -> None:
     nothing = TrainingSection(epochs=1, batch_size=8, learning_rate=1e-12, max_tokens=32)
     request = request_for(tiny, nothing)
     result = train(pairs, dev, request)
@@ -143,7 +145,9 @@ def test_training_stops_when_the_dev_score_no_longer_rises(tiny: Path, pairs: Pa
 # ── again, and after a kill ──
 
 
-def test_the_same_data_and_seed_give_the_same_model(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request, whole: TrainingResult) -> None:
+def test_the_same_data_and_seed_give_the_same_model(
+    tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request, whole: TrainingResult
+) -> None:
     again, other_seed = request_for(tiny), request_for(tiny, QUICK.model_copy(update={"seed": 7}))
     assert train(pairs, dev, again).entry.model.fingerprint == whole.entry.model.fingerprint
     assert train(pairs, dev, other_seed).entry.model.fingerprint != whole.entry.model.fingerprint
@@ -300,7 +304,9 @@ def test_hard_negatives_are_trained_on(tiny: Path, pairs: Pairs, dev: DevSet, re
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_too_few_pairs_are_refused_before_anything_is_loaded(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request, count: int) -> None:
+def test_too_few_pairs_are_refused_before_anything_is_loaded(
+    tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request, count: int
+) -> None:
     request = request_for(tiny)
     with pytest.raises(DataError, match=f"there are {count}"):
         train(pairs[:count], dev, request)
@@ -330,7 +336,9 @@ def test_a_base_that_has_changed_is_refused(tiny: Path, pairs: Pairs, dev: DevSe
         train(pairs, dev, request)
 
 
-def test_too_little_disk_is_said_before_training(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_is_said_before_training(
+    tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request = request_for(tiny)
     monkeypatch.setattr(run, "_SPACE_FACTOR", 10**12)
     with pytest.raises(PreflightRefused, match="GB are free"):
@@ -338,7 +346,9 @@ def test_too_little_disk_is_said_before_training(tiny: Path, pairs: Pairs, dev: 
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX only")
-def test_a_disk_that_fills_up_meanwhile_is_said(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_meanwhile_is_said(
+    tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import errno
 
     def full(*_: Any, **__: Any) -> None:
