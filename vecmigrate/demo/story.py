@@ -91,7 +91,8 @@ def write_config(file: Path, application: Application) -> None:
         "store": {**application.settings, "collection": "docs"},
         "control": {"model": stock_model()},
         "log": application.log,
-        "training": {"epochs": 1, "evaluations_per_epoch": 1},
+        "dataset": {"test_fraction": 0.3},
+        "training": {"epochs": 1, "evaluations_per_epoch": 1, "max_tokens": 64},
     }
     document = tomlkit.document()
     for name, table in tables.items():
