@@ -11,8 +11,10 @@ What it adds beside the application's collection, for a collection `docs` (never
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
+from vecmigrate.errors import MissingDependency
 from vecmigrate.store import Store
 
 
@@ -23,6 +25,8 @@ class ChromaAdapter:
 
     def open(self, settings: Mapping[str, Any], *, collection: str) -> Store:
         """Connect, see `vecmigrate.store.Adapter.open`. `settings` are those of `vecmigrate_chroma.settings.ChromaSettings`."""
+        if find_spec("chromadb") is None:
+            raise MissingDependency("adapter 'chroma' needs the package 'chromadb'", hint="pip install 'vecmigrate[chroma]'")
         from vecmigrate_chroma.opening import open_store
 
         return open_store(settings, collection=collection)
