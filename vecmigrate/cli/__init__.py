@@ -101,7 +101,7 @@ class _Root(VerbGroup):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """As click's, with the session as the context's object."""
-        return super().make_context(*args, **{**kwargs, "obj": Session()})
+        return super().make_context(*args, **{"obj": Session(), **kwargs})
 
 
 @click.group(cls=_Root, params=common_options(), context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
@@ -126,8 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(args: list[str]) -> int:
     """As `main`, returning the exit code."""
     verbose = bool({"--verbose", "-v"} & set(args))
+    session = Session()
     try:
-        result = root.main(args=args, prog_name="vecmigrate", standalone_mode=False)
+        result = root.main(args=args, prog_name="vecmigrate", standalone_mode=False, obj=session)
         return result if isinstance(result, int) else 0
     except Exit as stop:
         return stop.exit_code
@@ -138,7 +139,7 @@ def run(args: list[str]) -> int:
         click.echo("\ninterrupted; nothing is lost: the same command goes on where this one stopped", err=True)
         return INTERRUPTED
     except VecmigrateError as error:
-        return _fail(error, as_json="--json" in args, verbose=verbose)
+        return _fail(error, as_json="--json" in args and not session.emitted, verbose=verbose)
 
 
 def _fail(error: VecmigrateError, *, as_json: bool, verbose: bool) -> int:

@@ -12,7 +12,7 @@ from vecmigrate.errors import GateFailed, UsageError
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
     from vecmigrate.dataset import Dataset
-    from vecmigrate.evaluation import CompareRequest, Comparison
+    from vecmigrate.evaluation import CompareRequest, Comparison, GateResult
     from vecmigrate.versions import IndexVersion
 
 
@@ -48,13 +48,11 @@ def compare_command(
     session.emit(
         {"comparison": found.to_dict(), "gate": gate.to_dict()},
         [render_terminal(found, gate), *where],
-        following=_next(gate.passed, candidate),
+        following=_next(gate, candidate),
     )
     if not gate.passed and not no_gate:
         failures = "; ".join(f"{c.name}: {c.observed}, expected {c.expected}" for c in gate.failures)
-        raise GateFailed(
-            f"{candidate.name}: {gate.outcome}: {failures}", hint="keep the model you have, or see the report for what got worse"
-        )
+        raise GateFailed(f"{candidate.name}: {gate.outcome}: {failures}", hint=_next(gate, candidate))
 
 
 def _dataset(session: Session, candidate: IndexVersion, reference: str | None) -> Dataset:
@@ -122,7 +120,11 @@ def _write_report(path: Path, found: Comparison, session: Session) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}", hint="--report names another file") from error
 
 
-def _next(passed: bool, candidate: IndexVersion) -> str:
-    if passed:
+def _next(gate: GateResult, candidate: IndexVersion) -> str:
+    from vecmigrate.evaluation import Outcome
+
+    if gate.outcome is Outcome.UNDERPOWERED:
+        return f"undecided: keep {candidate.label}, and compare again when the log has more queries"
+    if gate.passed:
         return f"vecmigrate plan {candidate.label}, then vecmigrate cutover {candidate.label}"
     return f"keep what serves; vecmigrate shadow drop {candidate.label} frees the space"

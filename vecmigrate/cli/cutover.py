@@ -65,13 +65,14 @@ def _still_holds(plan: CutoverPlan, target: IndexVersion, session: Session) -> N
         raise StalePlan(f"the plan was made for another model than {target.name}'s", hint=f"vecmigrate plan {target.label}")
 
 
-def checked(session: Session, target: IndexVersion, *, no_gate: bool = False) -> Preflight:
-    """Every condition of a cutover to `target`, which is brought up to date first unless it can't be written to."""
+def checked(session: Session, target: IndexVersion, *, no_gate: bool = False, look_only: bool = False) -> Preflight:
+    """Every condition of a cutover to `target`, which is brought up to date first unless it is only to be looked at."""
     from vecmigrate.cutover import preflight
-    from vecmigrate.reindex import verify_following
+    from vecmigrate.reindex import verify, verify_following
 
     active = session.version(f"v{session.pointer().active}")
-    found = verify_following(session.store, target, session.encoders.encoder_for(target))
+    look = verify if look_only else verify_following
+    found = look(session.store, target, session.encoders.encoder_for(target))
     return preflight(target, active, found, _evidence(session, target, no_gate))
 
 

@@ -23,20 +23,27 @@ if TYPE_CHECKING:
 )
 @click.pass_obj
 def inspect_command(session: Session, sample: int) -> None:
-    """What is in the store, and did the model of [control] make its vectors? Read access is enough."""
+    """What is in the store, and did the model of [control] make its vectors? Read access is enough; exit 4 when it did not."""
     found = session.store.inspect()
     proof = _prove(session, sample) if sample else None
     data = asdict(found) | {"provenance": None if proof is None else asdict(proof) | {"confirmed": proof.confirmed}}
-    following = "vecmigrate logs import" if proof is None or proof.confirmed else "mend [control] or [store] text in vecmigrate.toml"
-    session.emit(data, [*inspection_lines(found), *([f"model      {proof.sentence()}"] if proof else [])], following=following)
+    session.emit(data, [*inspection_lines(found), *([f"model      {proof.sentence()}"] if proof else [])], following=_next(session, proof))
+    if proof is not None:
+        proof.require()
+
+
+def _next(session: Session, proof: Provenance | None) -> str:
+    if proof is not None and not proof.confirmed:
+        return "mend [control] or [store] text in vecmigrate.toml"
+    log = session.config.log
+    return "vecmigrate dataset build" if log.path or log.table or log.sql else "vecmigrate logs import PATH (or --table, --sql)"
 
 
 def _prove(session: Session, sample: int) -> Provenance:
+    """Of the model that [control] names now, whatever v0 was registered under."""
     from vecmigrate.reindex import prove_control
-    from vecmigrate.store import control_version
 
-    version = control_version(session.store, session.control.model)
-    return prove_control(session.store, session.encoders.encoder_for(version), sample=sample)
+    return prove_control(session.store, session.encoders.encoder_of(session.control.model), sample=sample)
 
 
 def inspection_lines(found: Inspection) -> list[str]:

@@ -35,6 +35,10 @@ def import_command(session: Session, /, path: Path | None, columns: tuple[str, .
     Fields: query_id, user_query, timestamp, session_id, user_id, query_response_hit_ids, clicked_ids, cited_ids, ratings; or lines of
     User Behavior Insights as they are. The log itself is not copied.
     """
+    if path is None and not (given["table"] or given["sql"]):
+        raise UsageError(
+            "which log?", hint="vecmigrate logs import PATH, --table SCHEMA.TABLE or --sql 'SELECT …'; `logs stats` reads that of [log]"
+        )
     section = _section(path, columns, given)
     data, lines = _worth(*read_log(session, section, Path.cwd()))
     _note(session, section)

@@ -1,4 +1,4 @@
-"""`vecmigrate plan`: what a cutover would do, and what undoes it. No reader is moved."""
+"""`vecmigrate plan`: what a cutover would do, and what undoes it. Writes nothing but the plan file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 )
 @click.pass_obj
 def plan_command(session: Session, version: str | None, output: Path | None) -> None:
-    """What a cutover would do, and what undoes it. The version is brought up to date; readers are not moved.
+    """What a cutover would do, and what undoes it. Nothing is changed.
 
     The file is bound to the pointer's epoch: a cutover by a plan that has become stale is refused with exit code 6.
     """
@@ -27,7 +27,7 @@ def plan_command(session: Session, version: str | None, output: Path | None) -> 
     from vecmigrate.cutover import make_plan
 
     target = session.candidate(version)
-    checks = checked(session, target)
+    checks = checked(session, target, look_only=True)
     plan = make_plan(session.store, target, session.pointer(), checks)
     if output:
         plan.save(output)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 def retire_command(session: Session, version: str) -> None:
     """Destroy a standby version: afterwards no rollback to it is possible. Asks for its name."""
     from vecmigrate.cutover import retire
+    from vecmigrate.cutover.disposal import require_retirable
 
     target = session.version(version)
+    require_retirable(target)
     plan = [f"plan   drop {target.location or target.name} with {target.rows if target.rows is not None else 'its'} rows", "undo   none"]
     session.confirm(plan, typed=target.name)
     with session.store.operation("retire", actor=session.actor):

@@ -39,7 +39,8 @@ def rollback_command(session: Session, label: str | None, accept_missing: bool, 
         if doubts and not accept_missing:
             raise PreflightRefused(f"{target.name}: {'; '.join(doubts)}", hint=_way_out(target))
         session.confirm([plan, *(f"  caution  {d}" for d in doubts), f"undo   vecmigrate cutover v{pointer.active}"])
-        remark = f"{ROLLBACK}: {reason}" if reason else ROLLBACK
+        remarks = "; ".join(r for r in (reason, f"accepted: {'; '.join(doubts)}" if doubts else "") if r)
+        remark = f"{ROLLBACK}: {remarks}" if remarks else ROLLBACK
         done = move(session.store, session.encoders, Order(target, pointer.epoch, session.actor, remark))
     tell_move(session, target, done, following="vecmigrate status")
 
@@ -47,8 +48,8 @@ def rollback_command(session: Session, label: str | None, accept_missing: bool, 
 def _nothing_to_do(session: Session, active: int) -> None:
     session.emit(
         {"active": active, "changed": False},
-        [f"v{active} serves already: nothing to do"],
-        following="vecmigrate status; vecmigrate rollback --to VERSION goes further back",
+        [f"v{active} serves, and the last change was to it already: nothing was done"],
+        following="vecmigrate rollback --to VERSION, if another version is to serve (vecmigrate status lists them)",
     )
 
 

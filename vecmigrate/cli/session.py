@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from vecmigrate.errors import NotFound, PreflightRefused, UsageError
+from vecmigrate.errors import NotFound, PreflightRefused, UsageError, VecmigrateError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -36,6 +36,7 @@ class Session:
         self.yes = yes
         self.quiet = quiet
         self.verbose = verbose
+        self.emitted = False
         self._store: Store | None = None
 
     def __enter__(self) -> Self:
@@ -161,6 +162,7 @@ class Session:
 
     def emit(self, data: Mapping[str, Any], text: Sequence[str | RenderableType] = (), *, following: str = "") -> None:
         """Print the result: `data` as JSON when asked for, else `text`, and last what comes next."""
+        self.emitted = True
         if self.as_json:
             print(json.dumps({**data, "next": following or None}, default=str, ensure_ascii=False))  # noqa: T201  # the data of --json
             return
@@ -183,10 +185,9 @@ class Session:
             return
         if not sys.stdin.isatty():
             raise UsageError("this changes the store, and there is no terminal to ask", hint="look at the plan above, then add --yes")
-        if typed is None:
-            click.confirm("Proceed?", abort=True, err=True)
-        elif click.prompt(f"Type {typed} to confirm", err=True) != typed:
-            raise click.Abort
+        agreed = click.confirm("Proceed?", err=True) if typed is None else click.prompt(f"Type {typed} to confirm", err=True) == typed
+        if not agreed:
+            raise VecmigrateError("not confirmed: nothing was done", hint=f"type {typed} exactly" if typed else "")
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Progress]:

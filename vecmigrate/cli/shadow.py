@@ -147,7 +147,9 @@ def sync_command(session: Session, version: str | None, allow_mass_deletion: boo
     session.emit(data, [line for _, line in outcomes] or ["no version is kept up yet"], following="vecmigrate status --check")
     failed = [o for o, _ in outcomes if "error" in o]
     if failed:
-        raise StoreError("; ".join(f"{o['version']}: {o['error']}" for o in failed), hint="the others were brought up to date")
+        raise StoreError(
+            "; ".join(f"{o['version']}: {o['error']}" for o in failed), hint="vecmigrate status --check shows how each version stands"
+        )
 
 
 def _synced(session: Session, version: IndexVersion, allow_mass_deletion: bool, *, alone: bool) -> tuple[dict[str, Any], str]:
@@ -179,8 +181,10 @@ def status_command(ctx: click.Context) -> None:
 def drop_command(session: Session, version: str) -> None:
     """Give up a version that never served, and free its storage."""
     from vecmigrate.cutover import cancel
+    from vecmigrate.cutover.disposal import require_cancellable
 
     target = session.version(version)
+    require_cancellable(target)
     session.confirm([f"plan   drop {target.location or target.name}", "undo   none: it would have to be built again"])
     with session.store.operation("shadow drop", actor=session.actor):
         gone = cancel(session.store, target, actor=session.actor)

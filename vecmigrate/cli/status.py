@@ -65,8 +65,9 @@ def _next(versions: Any, pointer: Pointer) -> str:
 
     states = {v.state: v.label for v in versions}
     unfinished = (State.PLANNED, State.BACKFILLING, State.INDEXING, State.CATCHING_UP, State.FAILED)
-    if any(s in states for s in unfinished):
-        return "vecmigrate shadow build"
+    begun = [v for v in versions if v.state in unfinished]
+    if begun:
+        return f"vecmigrate shadow build --model {begun[-1].model.name} goes on with {begun[-1].label}"
     if State.READY in states:
         return f"vecmigrate compare {states[State.READY]}"
     if pointer.active:

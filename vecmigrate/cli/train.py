@@ -45,7 +45,9 @@ def train_command(
     )
     result = _train(session, dataset, request)
     data = result.to_dict() | {"fingerprint": result.entry.model.fingerprint}
-    session.emit(data, result.lines(), following=f"vecmigrate shadow build --model {result.entry.model.name}")
+    tuned = f"vecmigrate shadow build --model {result.entry.model.name}"
+    kept = f"keep the model you have; to look all the same: {tuned}"
+    session.emit(data, result.lines(), following=tuned if result.verdict == "tuned" else kept)
 
 
 def _train(session: Session, dataset: Dataset, request: TrainingRequest) -> TrainingResult:

@@ -14,24 +14,34 @@ def retire(store: Store, version: IndexVersion, *, actor: str) -> IndexVersion:
 
     Raises `PreflightRefused` for v0, which is the application's own, for the active version, and for one that never served.
     """
-    _refuse_v0(version)
+    require_retirable(version)
     if version.state is State.STANDBY:
         version = store.advance(version, State.RETIRED, actor=actor)
-    if version.state is not State.RETIRED:
-        raise PreflightRefused(f"{version.name} is {version.state}; only a standby version is retired", hint=_instead(version))
     store.drop(version)
     return version
 
 
 def cancel(store: Store, version: IndexVersion, *, actor: str) -> IndexVersion:
     """Give up a version that never served, and free its storage. Run again, it finishes what was begun."""
-    _refuse_v0(version)
+    require_cancellable(version)
     if version.state in UNFINISHED:
         version = store.advance(version, State.CANCELLED, actor=actor)
-    if version.state is not State.CANCELLED:
-        raise PreflightRefused(f"{version.name} is {version.state}; only a version that never served is dropped", hint=_instead(version))
     store.drop(version)
     return version
+
+
+def require_retirable(version: IndexVersion) -> None:
+    """Raise `PreflightRefused` for a version that `retire` would refuse, before anybody is asked anything."""
+    _refuse_v0(version)
+    if version.state not in (State.STANDBY, State.RETIRED):
+        raise PreflightRefused(f"{version.name} is {version.state}; only a standby version is retired", hint=_instead(version))
+
+
+def require_cancellable(version: IndexVersion) -> None:
+    """Raise `PreflightRefused` for a version that `cancel` would refuse, before anybody is asked anything."""
+    _refuse_v0(version)
+    if version.state not in UNFINISHED | {State.CANCELLED}:
+        raise PreflightRefused(f"{version.name} is {version.state}; only a version that never served is dropped", hint=_instead(version))
 
 
 def _refuse_v0(version: IndexVersion) -> None:

@@ -197,3 +197,29 @@ def test_every_verb_is_in_the_overview_with_the_line_that_its_module_begins_with
     for verb, (module, line) in VERBS.items():
         assert line.endswith((".", "?")), verb
         assert (Path(cli.__file__).parent / f"{module}.py").is_file()
+
+
+def test_a_failure_after_the_result_leaves_one_json_object_on_stdout(monkeypatch, capsys):
+    @click.command("status")
+    @click.pass_obj
+    def status_command(session: Session) -> None:
+        """Print, then fail."""
+        session.emit({"ok": False})
+        raise errors.GateFailed("not better", hint="keep it")
+
+    monkeypatch.setattr("vecmigrate.cli.status.status_command", status_command)
+    assert run(["status", "--json"]) == 3
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"ok": False, "next": None}
+    assert "error: not better" in err
+
+
+@pytest.mark.parametrize(("answer", "typed"), [("n\n", None), ("\n", None), ("v1\n", "docs@v1")])
+def test_who_does_not_agree_is_told_that_nothing_was_done(monkeypatch, answer, typed):
+    import io
+
+    terminal = io.StringIO(answer)
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stdin", terminal)
+    with pytest.raises(errors.VecmigrateError, match="not confirmed: nothing was done"):
+        Session(quiet=True).confirm(["plan   go"], typed=typed)
