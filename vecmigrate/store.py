@@ -173,14 +173,16 @@ class Versions(Protocol):
         """Every registered version by number, retired and cancelled ones too. Empty before `adopt`. Reads only."""
         ...
 
-    def adopt(self, model: ModelVersion) -> IndexVersion:
-        """Register the application's own vectors as v0, active, at epoch 1. Idempotent.
+    def adopt(self, model: ModelVersion, *, actor: str = "") -> IndexVersion:
+        """Register the application's own vectors as v0, active, at epoch 1. Idempotent. `actor` is for the audit, here and below.
 
         Raises `Conflict` when v0 is registered under another fingerprint; `WrongSpace` when the dimension differs.
         """
         ...
 
-    def create_version(self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None) -> IndexVersion:
+    def create_version(
+        self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None, actor: str = ""
+    ) -> IndexVersion:
         """Register the next number and make its storage, empty, state PLANNED. Metric and defaults are the control's."""
         ...
 
@@ -242,7 +244,7 @@ class Versions(Protocol):
         """
         ...
 
-    def drop(self, version: IndexVersion) -> None:
+    def drop(self, version: IndexVersion, *, actor: str = "") -> None:
         """Free the storage of a version that is RETIRED or CANCELLED. Idempotent. Never v0's."""
         ...
 

@@ -151,15 +151,16 @@ class Ledger:
 
     # Writing. Each either happens, once, or raises.
 
-    def adopt(self, control: Mapping[str, Any]) -> None:
+    def adopt(self, control: Mapping[str, Any], *, actor: str) -> None:
         """Write epoch 1, with v0's record; when it is there already, nothing."""
-        self._open_epoch(Epoch(1, 0, None, control["model"]["fingerprint"], self._source, self._driver.now(), "", "adopt", "", control))
+        at, fingerprint = self._driver.now(), control["model"]["fingerprint"]
+        self._open_epoch(Epoch(1, 0, None, fingerprint, self._source, at, actor, "adopt", "", control))
 
-    def register(self, record: Mapping[str, Any]) -> IndexVersion:
+    def register(self, record: Mapping[str, Any], *, actor: str) -> IndexVersion:
         """Take the next version number for this record."""
         while True:
             number = max(self.steps(), default=0) + 1
-            step = self._write(number, 0, "create", "", record)
+            step = self._write(number, 0, "create", actor, record)
             if step is not None:
                 return self._version(number, record, [step], self._epochs, step.at)
 
@@ -176,11 +177,11 @@ class Ledger:
             raise Conflict(f"another operator moved {now.name} at the same moment", hint="vecmigrate status shows the states")
         return replace(now, state=to, note=note or now.note)
 
-    def note_drop(self, version: IndexVersion) -> None:
+    def note_drop(self, version: IndexVersion, *, actor: str) -> None:
         """Write down that the storage has gone, once."""
         steps = self.steps().get(version.number, [])
         if steps and not any(step.kind == "drop" for step in steps):
-            self._write(version.number, steps[-1].place + 1, "drop", "", {})
+            self._write(version.number, steps[-1].place + 1, "drop", actor, {})
 
     def activate(self, number: int, *, expect_epoch: int, actor: str, reason: str) -> Pointer:
         """Open the next epoch. Raises `NotFound`, `StalePlan` and `Conflict`."""

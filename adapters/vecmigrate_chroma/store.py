@@ -56,6 +56,8 @@ class ChromaStore:
         """What Chroma can. A persistent directory is one process's."""
         if capability is Capability.HALF_PRECISION:
             return Probe(False, "Chroma keeps 32-bit floats only")
+        if capability is Capability.TRANSACTIONAL_FLIP:
+            return Probe(False, "creating the next epoch's collection is the flip: one step, exactly one winner, but no transaction")
         if capability is Capability.READ_ROWS:
             return Probe(False, "Chroma has no tables; read the query log from a file")
         if capability is Capability.CONCURRENT_PROCESSES and not self._driver.server:
@@ -90,7 +92,7 @@ class ChromaStore:
         """Every registered version; `rows` is left None: counting is a request of its own for each."""
         return self._ledger.versions()
 
-    def adopt(self, model: ModelVersion) -> IndexVersion:
+    def adopt(self, model: ModelVersion, *, actor: str = "") -> IndexVersion:
         """Write epoch 1 with v0's record; the application's collection is not touched."""
         shape = Shape.of(self._source.open())
         if shape.dimension is not None and shape.dimension != model.dimension:
@@ -101,7 +103,7 @@ class ChromaStore:
         if not self._ledger.epochs():
             self._guard.write()
             record = _record(model, shape, shape.ann, f"{self._driver.place} collection {self._source.name!r}")
-            self._ledger.adopt(record)
+            self._ledger.adopt(record, actor=actor)
         control = self._ledger.version(0)
         if control.model.fingerprint != model.fingerprint:
             raise Conflict(
@@ -109,7 +111,9 @@ class ChromaStore:
             )
         return control
 
-    def create_version(self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None) -> IndexVersion:
+    def create_version(
+        self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None, actor: str = ""
+    ) -> IndexVersion:
         """Take the next number and create its collection. Raises `PreflightRefused` before `adopt` or without room on the disk,
         `UsageError` for what Chroma can't keep.
         """
@@ -124,7 +128,7 @@ class ChromaStore:
         self._guard.refuse_without_room(rows.count(), model.dimension)
         shape, control = Shape.of(rows), self._ledger.version(0)
         record = {**_record(model, shape, ann or control.ann, ""), "metric": str(control.metric)}
-        version = self._ledger.register(record)
+        version = self._ledger.register(record, actor=actor)
         self._storage(version)
         return version
 
@@ -205,7 +209,7 @@ class ChromaStore:
             found = ask(rows, version.metric, queries, k, where) if rows is not None else [()] * len(queries)
         return found if where is None or version.number == 0 else self._as_filtered_now(found, where)
 
-    def drop(self, version: IndexVersion) -> None:
+    def drop(self, version: IndexVersion, *, actor: str = "") -> None:
         """Delete a gone version's collection. Chroma gives its disk to later rows, not back: `chroma vacuum` does that."""
         _refuse_control(version, "dropped")
         self._guard.write()
@@ -214,7 +218,7 @@ class ChromaStore:
             raise Conflict(f"{now.name} is {now.state}", hint=f"vecmigrate retire {now.label} comes first")
         self._handles.pop(now.number, None)
         self._driver.delete(vectors_name(self._collection, now.number))
-        self._ledger.note_drop(now)
+        self._ledger.note_drop(now, actor=actor)
 
     # Pointing.
 

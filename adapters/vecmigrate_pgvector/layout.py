@@ -145,7 +145,8 @@ def _the_one(table: Table, candidates: Sequence[Column], setting: str, kind: str
     if candidates:
         names = ", ".join(column.name for column in candidates)
         raise UsageError(
-            f"{table.label} has {len(candidates)} {kind} columns: {names}", hint=f'name one: {setting} = "{candidates[0].name}"'
+            f"{table.label} has {len(candidates)} {kind} columns: {names}",
+            hint=f'name one: {setting} = "{candidates[0].name}" in [store], or --{setting} of init',
         )
     others = ", ".join(f"{column.name} ({column.type_sql})" for column in table.columns)
     hint = f"its columns are {others}"

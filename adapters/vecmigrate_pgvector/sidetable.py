@@ -36,11 +36,11 @@ class SideTables:
     registry: Registry
     fragments: Fragments
 
-    def create(self, version: IndexVersion) -> IndexVersion:
+    def create(self, version: IndexVersion, *, actor: str) -> IndexVersion:
         """Register the version and make its empty table, in one transaction."""
 
         def make(session: Session) -> IndexVersion:
-            made = self.registry.create(version, session)
+            made = self.registry.create(version, session, actor=actor)
             vector_type = self.fragments.vector_type(made.element, made.model.dimension)
             definition = self.fragments.side_definition()
             session.execute(self._statement("create", made, definition=definition, vector_type=vector_type), {})
@@ -100,7 +100,7 @@ class SideTables:
             found |= {row[0]: read_vector(row[1], version.element) for row in rows}
         return found
 
-    def drop(self, version: IndexVersion) -> None:
+    def drop(self, version: IndexVersion, *, actor: str) -> None:
         """Free a gone version's storage. Raises `Conflict` while it is not RETIRED or CANCELLED."""
         refuse_control(version, "dropped")
 
@@ -112,7 +112,7 @@ class SideTables:
             if self._exists(session, version):
                 session.execute(statement("state.short_waits"), {})  # behind a reader it would hold flips up
                 session.execute(self._statement("drop", version), {})
-                self.registry.note_drop(session, version.number)
+                self.registry.note_drop(session, version.number, actor=actor)
 
         self.database.write(free)
 

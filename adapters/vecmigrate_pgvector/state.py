@@ -68,7 +68,7 @@ class Registry:
         """All events, oldest first."""
         return [AuditEvent(*row) for row in self._rows("history")]
 
-    def adopt(self, model: ModelVersion, dimensions: Collection[int]) -> IndexVersion:
+    def adopt(self, model: ModelVersion, dimensions: Collection[int], *, actor: str) -> IndexVersion:
         """Make the schema if need be and register v0, whose vectors have these dimensions. Idempotent.
 
         Raises `Conflict` and `WrongSpace`.
@@ -79,9 +79,9 @@ class Registry:
                 f"{model.name} has {model.dimension} dimensions, {self.layout.location} has {shown}",
                 hint="name the model that made these vectors in [control]",
             )
-        return self.database.write(lambda session: self._adopt(session, model))
+        return self.database.write(lambda session: self._adopt(session, model, actor))
 
-    def create(self, version: IndexVersion, session: Session) -> IndexVersion:
+    def create(self, version: IndexVersion, session: Session, *, actor: str) -> IndexVersion:
         """Register a version under the next free number, within the caller's transaction. `version.number` is ignored."""
         self.lock(session)
         found = session.execute(self.statement("registered"), {"collection": self.collection}).fetchone()
@@ -89,7 +89,7 @@ class Registry:
         number = max(v.number for v in self._read(session)) + 1
         made = replace(version, number=number, state=State.PLANNED, location=f"{self.schema}.{self.collection}_v{number}")
         self._add(session, made)
-        self._note(session, "create", "", number, None, {"model": version.model.name})
+        self._note(session, "create", actor, number, None, {"model": version.model.name})
         return self._one(session, number)
 
     def advance(self, version: IndexVersion, to: State, *, actor: str, note: str) -> IndexVersion:
@@ -131,9 +131,9 @@ class Registry:
 
         return self.database.write(flip)
 
-    def note_drop(self, session: Session, number: int) -> None:
+    def note_drop(self, session: Session, number: int, *, actor: str) -> None:
         """The audit event of a version whose storage was freed."""
-        self._note(session, "drop", "", number, None, {})
+        self._note(session, "drop", actor, number, None, {})
 
     def lock(self, session: Session) -> Pointer:
         """Lock the collection's row until the transaction ends. Raises `PreflightRefused` before adopt."""
@@ -174,11 +174,11 @@ class Registry:
 
     # Inside one transaction.
 
-    def _adopt(self, session: Session, model: ModelVersion) -> IndexVersion:
+    def _adopt(self, session: Session, model: ModelVersion, actor: str) -> IndexVersion:
         self._install(session)
         found = session.execute(self.statement("registered"), {"collection": self.collection}).fetchone()
         if found is None:
-            self._register(session, model)
+            self._register(session, model, actor)
         else:
             refuse_another_table(self.layout, self.collection, found)
         control = self._one(session, 0)
@@ -189,7 +189,7 @@ class Registry:
             )
         return control
 
-    def _register(self, session: Session, model: ModelVersion) -> None:
+    def _register(self, session: Session, model: ModelVersion, actor: str) -> None:
         layout = self.layout
         described = {
             "key": [c.name for c in layout.key],
@@ -208,7 +208,7 @@ class Registry:
         )
         control = IndexVersion(self.collection, 0, model, layout.metric, State.ACTIVE, layout.element, layout.ann, location=layout.location)
         self._add(session, control)
-        self._note(session, "adopt", "", 0, 1, {"model": model.name})
+        self._note(session, "adopt", actor, 0, 1, {"model": model.name})
 
     def _install(self, session: Session) -> None:
         session.execute(statement("state.install_lock"), {"schema": self.schema})

@@ -124,13 +124,15 @@ class PgvectorStore:
         """Every registered version, with its number of vectors."""
         return [replace(version, rows=self._rows(version)) for version in self._registry.versions()]
 
-    def adopt(self, model: ModelVersion) -> IndexVersion:
+    def adopt(self, model: ModelVersion, *, actor: str = "") -> IndexVersion:
         """Register the application's column as v0; the first adoption in a database makes schema `vecmigrate`."""
         declared = self._layout.dimension
         dimensions = inspection.stored_dimensions(self._database, self._fragments) if declared is None else (declared,)
-        return self._registry.adopt(model, dimensions)
+        return self._registry.adopt(model, dimensions, actor=actor)
 
-    def create_version(self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None) -> IndexVersion:
+    def create_version(
+        self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None, actor: str = ""
+    ) -> IndexVersion:
         """Make the next side table. Raises `PreflightRefused` for a dimension that pgvector can't index."""
         kept = element or self._layout.element
         if kept is Element.FLOAT16 and not self.can(Capability.HALF_PRECISION).able:
@@ -142,7 +144,7 @@ class PgvectorStore:
         _refuse_dimension(model, kept, parameters)
         registered = next((v.metric for v in self.versions() if v.number == 0), self._layout.metric)
         wanted = IndexVersion(self._collection, 1, model, registered, State.PLANNED, kept, parameters)
-        return self._sides.create(wanted)
+        return self._sides.create(wanted, actor=actor)
 
     def advance(self, version: IndexVersion, to: State, *, actor: str, note: str = "") -> IndexVersion:
         """Compare-and-set of the state."""
@@ -183,9 +185,9 @@ class PgvectorStore:
         """The `k` best for each query, by index or exactly."""
         return self._searcher.search(version, queries, k, where, exact)
 
-    def drop(self, version: IndexVersion) -> None:
+    def drop(self, version: IndexVersion, *, actor: str = "") -> None:
         """Drop a gone version's side table."""
-        self._sides.drop(version)
+        self._sides.drop(version, actor=actor)
 
     # Pointing.
 

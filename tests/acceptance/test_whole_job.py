@@ -28,7 +28,7 @@ def test_from_an_existing_store_to_a_served_version_and_back(team):
     assert compared["comparison"]["candidate"]["fingerprint"] == trained["fingerprint"]
     assert "<!doctype html>" in (team.folder / "report.html").read_text(encoding="utf-8")[:20].lower()
 
-    team.type("plan", "v1", "-o", str(team.folder / "plan.json"))
+    team.type("plan", "v1", "--no-gate", "-o", str(team.folder / "plan.json"))
     moved = team.type("cutover", str(team.folder / "plan.json"), "--no-gate")
     assert (moved["active"], moved["epoch"], moved["changed"], moved["rows_missing"]) == (1, 2, True, 0)
     with open_retriever(team.folder / "vecmigrate.toml") as retriever:
@@ -49,8 +49,11 @@ def test_from_an_existing_store_to_a_served_version_and_back(team):
 
 def test_a_plan_made_before_another_flip_is_refused_as_stale(team):
     team.type("shadow", "build", "--model", control_model(team))
-    team.type("plan", "v1", "-o", str(team.folder / "plan.json"))
+    refused = team.type("plan", "v1", "-o", str(team.folder / "plan.json"), code=3)
+    assert refused["ok"] is False
     team.type("cutover", "v1", "--no-gate")
+    assert team.type("cutover")["changed"] is False
+    assert team.type("plan", "v1")["changed"] is False
     team.type("rollback")
     assert team.type("cutover", str(team.folder / "plan.json"), "--no-gate", code=6)["error"] == "StalePlan"
     assert team.type("status")["pointer"]["active"] == 0

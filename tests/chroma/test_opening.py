@@ -197,5 +197,5 @@ def test_capabilities_differ_between_directory_and_server(opened, opened_on_serv
     assert isinstance(directory, Store)
     assert "chroma run --path" in directory.can(Capability.CONCURRENT_PROCESSES).reason
     assert server.can(Capability.CONCURRENT_PROCESSES).able
-    assert server.can(Capability.TRANSACTIONAL_FLIP).able
+    assert not server.can(Capability.TRANSACTIONAL_FLIP).able
     assert "32-bit" in server.can(Capability.HALF_PRECISION).reason

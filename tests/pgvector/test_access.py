@@ -74,6 +74,20 @@ def test_a_reader_of_the_state_needs_usage_and_select(db, reader, open_store, st
     assert owner.pointer().epoch == 1
 
 
+def test_default_privileges_let_a_reader_follow_to_versions_that_come_later(db, reader, open_store, state):
+    make_docs(db)
+    db.execute(f"GRANT SELECT ON docs TO {reader.name}")
+    owner = open_store()
+    build(owner)
+    db.execute(
+        f"GRANT USAGE ON SCHEMA {state} TO {reader.name}; GRANT SELECT ON ALL TABLES IN SCHEMA {state} TO {reader.name};"
+        f" ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA {state} GRANT SELECT ON TABLES TO {reader.name}"
+    )
+    later = build(owner)
+    assert later.number == 2
+    assert found(reader.open(), later, TEXTS[1]) == ["2"]
+
+
 def test_adoption_needs_create_on_the_database_and_says_so(db, reader):
     make_docs(db)
     db.execute(f"GRANT SELECT ON docs TO {reader.name}")

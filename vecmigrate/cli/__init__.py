@@ -133,6 +133,8 @@ def run(args: list[str]) -> int:
     except Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
+        if "--json" in args:
+            _print_json(type(error).__name__, error.format_message(), "", error.exit_code)
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
@@ -148,10 +150,14 @@ def _fail(error: VecmigrateError, *, as_json: bool, verbose: bool) -> int:
 
         traceback.print_exception(error)
     if as_json:
-        import json
-
-        click.echo(json.dumps({"error": type(error).__name__, "message": error.message, "hint": error.hint, "exit_code": error.exit_code}))
+        _print_json(type(error).__name__, error.message, error.hint, error.exit_code)
     click.echo(f"error: {error.message}", err=True)
     if error.hint:
         click.echo(f"hint: {error.hint}", err=True)
     return error.exit_code
+
+
+def _print_json(error: str, message: str, hint: str, exit_code: int) -> None:
+    import json
+
+    click.echo(json.dumps({"error": error, "message": message, "hint": hint, "exit_code": exit_code}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -50,8 +51,8 @@ def list_command(session: Session) -> None:
 def show_command(session: Session, reference: str) -> None:
     """One model: its identity, where it came from, its scores and its verdict. REFERENCE is a name or the fingerprint's first digits."""
     entry = session.catalog.get(reference)
-    lines = [f"{key:<16} {value}" for key, value in {**entry.model.to_dict(), "verdict": entry.verdict or "not trained here"}.items()]
-    lines += [f"{key:<16} {value}" for key, value in entry.lineage.items()]
+    shown = {**entry.model.to_dict(), "verdict": entry.verdict or "not trained here", **entry.lineage}
+    lines = [f"{key:<32} {value}" for key, value in _flat(shown)]
     session.emit(_data(entry), lines, following=f"vecmigrate shadow build --model {entry.model.name}")
 
 
@@ -68,6 +69,15 @@ def add_command(session: Session, source: str, name: str | None, query_prompt: s
     )
     lines = [f"{entry.model.name}: {entry.model.dimension} dimensions, fingerprint {entry.model.fingerprint[:12]}"]
     session.emit(_data(entry), lines, following=f"vecmigrate shadow build --model {entry.model.name}")
+
+
+def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested mappings as dotted names, as in vecmigrate.toml."""
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def _data(entry: ModelEntry) -> dict[str, Any]:

@@ -23,30 +23,49 @@ if TYPE_CHECKING:
 def cutover_command(session: Session, version_or_plan: str | None, no_gate: bool, reason: str) -> None:
     """Move readers to a version (default: the newest that is ready) or by a plan file.
 
-    The version is brought up to date and verified, its comparison must pass the gate; then pointer, states and audit change
+    The comparison must pass the gate, and the version is brought up to date and verified; then pointer, states and audit change
     together. Run again after it committed, it changes nothing.
     """
-    from vecmigrate.cutover import catch_up, make_plan, move
+    from vecmigrate.cutover import make_plan, move
 
     plan = _plan_file(version_or_plan)
     pointer = session.pointer()
-    target = session.version(f"v{plan.target}") if plan else session.candidate(version_or_plan)
+    target = session.version(f"v{plan.target}") if plan else next_to_serve(session, version_or_plan)
     if target.number == pointer.active:
-        session.emit(
-            {"active": pointer.active, "changed": False}, [f"{target.name} serves already: nothing to do"], following="vecmigrate status"
-        )
+        tell_it_serves(session, target)
         return
     if plan:
         _still_holds(plan, target, session)
     with session.store.operation("cutover", actor=session.actor):
-        checks = checked(session, target, no_gate=no_gate)
+        checks = checked(session, target, no_gate=no_gate, look_only=True)
         agreed = plan or make_plan(session.store, target, pointer, checks)
-        _require(checks, no_gate)
+        require(checks, no_gate)
         session.confirm(plan_lines(agreed))
-        catch_up(session.store, target, session.encoders)  # the question may have stood there for a while
+        require(checked(session, target, no_gate=no_gate), no_gate)  # synced now, and verified
         remarks = (reason, "gate overridden" if no_gate else "")
         done = move(session.store, session.encoders, _order(session, agreed, target, remarks))
     tell_move(session, target, done, following="vecmigrate status; to go back: vecmigrate rollback")
+
+
+def next_to_serve(session: Session, label: str | None) -> IndexVersion:
+    """The named version, or the newest that is ready; where none is and the last flip was a cutover, the one it went to: it serves."""
+    from vecmigrate.cutover import last_flip
+    from vecmigrate.cutover.switch import CUTOVER
+    from vecmigrate.versions import State
+
+    versions = session.store.versions()
+    if label is None and not any(v.state is State.READY for v in versions):
+        latest = last_flip(session.store)
+        if latest is not None and str(latest.detail.get("reason", "")).startswith(CUTOVER):
+            return session.version(f"v{session.pointer().active}")
+    return session.candidate(label)
+
+
+def tell_it_serves(session: Session, target: IndexVersion) -> None:
+    """Say that a version needs no cutover."""
+    session.emit(
+        {"active": target.number, "changed": False}, [f"{target.name} serves already: nothing to do"], following="vecmigrate status"
+    )
 
 
 def _plan_file(argument: str | None) -> CutoverPlan | None:
@@ -66,14 +85,16 @@ def _still_holds(plan: CutoverPlan, target: IndexVersion, session: Session) -> N
 
 
 def checked(session: Session, target: IndexVersion, *, no_gate: bool = False, look_only: bool = False) -> Preflight:
-    """Every condition of a cutover to `target`, which is brought up to date first unless it is only to be looked at."""
+    """Every condition of a cutover to `target`, which is brought up to date first unless it is only to be looked at: then what a sync
+    mends is not held against it.
+    """
     from vecmigrate.cutover import preflight
     from vecmigrate.reindex import verify, verify_following
 
     active = session.version(f"v{session.pointer().active}")
     look = verify if look_only else verify_following
     found = look(session.store, target, session.encoders.encoder_for(target))
-    return preflight(target, active, found, _evidence(session, target, no_gate))
+    return preflight(target, active, found, _evidence(session, target, no_gate), before_sync=look_only)
 
 
 def _evidence(session: Session, target: IndexVersion, no_gate: bool) -> Evidence:
@@ -90,7 +111,8 @@ def _evidence(session: Session, target: IndexVersion, no_gate: bool) -> Evidence
     return Evidence(comparison, gate, trained_on=lineage(session, target).get("dataset", ""))
 
 
-def _require(checks: Preflight, no_gate: bool) -> None:
+def require(checks: Preflight, no_gate: bool) -> None:
+    """Raise for what doesn't hold; with `no_gate`, the comparison may say no."""
     from vecmigrate.cutover import Preflight
 
     kept = Preflight(tuple(c for c in checks.checks if not (c.gate and no_gate)))

@@ -10,6 +10,8 @@ import rich_click as click
 from vecmigrate.errors import UsageError
 
 if TYPE_CHECKING:
+    import tomlkit
+
     from vecmigrate.cli.session import Session
     from vecmigrate.store import Inspection
 
@@ -33,7 +35,7 @@ GUIDE = """\
     "--model", "model", default="sentence-transformers/all-MiniLM-L6-v2", show_default=True, help="The model that made the vectors."
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), default=Path("vecmigrate.toml"), show_default=True)
-@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option("--force", is_flag=True, help="Write [store] and [control] of an existing file anew; its other sections stay.")
 @click.pass_obj
 def init_command(session: Session, /, output: Path, force: bool, collection: str, model: str, **given: str | None) -> None:
     """Look at a store and write vecmigrate.toml.
@@ -45,7 +47,7 @@ def init_command(session: Session, /, output: Path, force: bool, collection: str
     from vecmigrate.registry import open_store
 
     if output.exists() and not force:
-        raise UsageError(f"{output} exists", hint="edit it, or --force overwrites it")
+        raise UsageError(f"{output} exists", hint="edit it, or --force writes its [store] and [control] anew")
     adapter, settings = _settings(given)
     store = open_store(adapter, settings, collection=collection)
     try:
@@ -75,15 +77,25 @@ def _settings(given: dict[str, str | None]) -> tuple[str, dict[str, Any]]:
 def _write(output: Path, store: dict[str, Any], model: str) -> None:
     import tomlkit
 
-    document = tomlkit.document()
-    for line in GUIDE.splitlines():
-        document.add(tomlkit.comment(line.removeprefix("# ")))
-    document.add("store", tomlkit.item(store))
-    document.add("control", tomlkit.item({"model": model}))
+    try:
+        document = tomlkit.parse(output.read_text(encoding="utf-8")) if output.exists() else _guided()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{output} is not TOML that can be kept: {error}", hint="move it away first") from error
+    document["store"] = store
+    document["control"] = {"model": model}
     try:
         output.write_text(tomlkit.dumps(document), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}", hint="--output names another file") from error
+
+
+def _guided() -> tomlkit.TOMLDocument:
+    import tomlkit
+
+    document = tomlkit.document()
+    for line in GUIDE.splitlines():
+        document.add(tomlkit.comment(line.removeprefix("# ")))
+    return document
 
 
 def _next(found: Inspection) -> str:

@@ -92,5 +92,8 @@ def _note(session: Session, section: LogSection) -> None:
 
     file = session.config_path or find_config()
     document = tomlkit.parse(file.read_text(encoding="utf-8"))
-    document["log"] = section.model_dump(mode="json", exclude_defaults=True)
+    noted = section.model_dump(mode="json", exclude_defaults=True)
+    if section.path is not None and section.path.is_relative_to(file.parent.resolve()):
+        noted["path"] = str(section.path.relative_to(file.parent.resolve()))
+    document["log"] = noted
     file.write_text(tomlkit.dumps(document), encoding="utf-8")

@@ -10,7 +10,7 @@ from vecmigrate.errors import PreflightRefused
 
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
-    from vecmigrate.versions import IndexVersion
+    from vecmigrate.versions import IndexVersion, Pointer
 
 
 @click.command("rollback")
@@ -33,16 +33,31 @@ def rollback_command(session: Session, label: str | None, accept_missing: bool, 
         _nothing_to_do(session, pointer.active)
         return
     target = session.version(f"v{number}")
-    plan = f"plan   {session.store.collection}: v{pointer.active} → {target.label} (epoch {pointer.epoch} → {pointer.epoch + 1})"
     with session.store.operation("rollback", actor=session.actor):
+        session.confirm(_plan_lines(session, target, pointer))
         doubts = doubts_about_going_back(session.store, target, session.encoders)
         if doubts and not accept_missing:
             raise PreflightRefused(f"{target.name}: {'; '.join(doubts)}", hint=_way_out(target))
-        session.confirm([plan, *(f"  caution  {d}" for d in doubts), f"undo   vecmigrate cutover v{pointer.active}"])
+        for doubt in doubts:
+            session.err.print(f"accepted: {doubt}")
         remarks = "; ".join(r for r in (reason, f"accepted: {'; '.join(doubts)}" if doubts else "") if r)
         remark = f"{ROLLBACK}: {remarks}" if remarks else ROLLBACK
         done = move(session.store, session.encoders, Order(target, pointer.epoch, session.actor, remark))
     tell_move(session, target, done, following="vecmigrate status")
+
+
+def _plan_lines(session: Session, target: IndexVersion, pointer: Pointer) -> list[str]:
+    from vecmigrate.cutover import require_served
+
+    require_served(target)
+    found = session.store.differences(target, sample=0)
+    behind = f"missing {found.n_missing}, stale {found.n_stale}, extra {found.n_extra}"
+    bring = f"bring {target.name} up to date with the source ({behind}), then verify it"
+    return [
+        f"plan   {session.store.collection}: v{pointer.active} → {target.label} (epoch {pointer.epoch} → {pointer.epoch + 1})",
+        f"  step     {bring if target.number else f'verify {target.name}, which the application keeps ({behind})'}",
+        f"undo   vecmigrate cutover v{pointer.active}",
+    ]
 
 
 def _nothing_to_do(session: Session, active: int) -> None:

@@ -155,10 +155,11 @@ class Session:
 
     @cached_property
     def err(self) -> Console:
-        """stderr: progress and remarks."""
+        """stderr: progress and remarks; lines stay whole where it goes into a file or a pipe."""
         from rich.console import Console
 
-        return Console(stderr=True, markup=False, highlight=False, emoji=False, quiet=self.quiet)
+        whole = not sys.stderr.isatty()
+        return Console(stderr=True, markup=False, highlight=False, emoji=False, quiet=self.quiet, soft_wrap=whole)
 
     def emit(self, data: Mapping[str, Any], text: Sequence[str | RenderableType] = (), *, following: str = "") -> None:
         """Print the result: `data` as JSON when asked for, else `text`, and last what comes next."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from vecmigrate.versions import Element, IndexVersion
 
 
+UNPROVED = "--trust-control: nobody proved that [control] made the vectors that serve"
+
+
 @click.group("shadow")
 def shadow_command() -> None:
     """Build a new index version beside the live one, and look after it."""
@@ -32,7 +35,7 @@ def build_command(session: Session, reference: str | None, halfvec: bool, trust_
     Killed or interrupted, the same command goes on where it stopped: what is loaded is never encoded again.
     """
     from vecmigrate.reindex import verify_following
-    from vecmigrate.versions import Element
+    from vecmigrate.versions import Element, State
 
     store = session.store
     entry = _chosen_model(session, reference)
@@ -41,8 +44,10 @@ def build_command(session: Session, reference: str | None, halfvec: bool, trust_
     session.confirm(_build_plan(session, entry, _resumable(store, entry, element)))
     with store.operation("shadow build", actor=session.actor):
         if not store.versions():
-            store.adopt(session.control.model)
-        version = _resumable(store, entry, element) or store.create_version(entry.model, element=element)
+            store.adopt(session.control.model, actor=session.actor)
+        version = _resumable(store, entry, element) or store.create_version(entry.model, element=element, actor=session.actor)
+        if trust_control and version.state is State.PLANNED:
+            version = store.advance(version, State.BACKFILLING, actor=session.actor, note=UNPROVED)
         report = _build(session, version)
         found = verify_following(store, report.version, session.encoders.encoder_for(report.version))
     _told(session, report, found.to_dict())
@@ -82,12 +87,16 @@ def _resumable(store: Store, entry: ModelEntry, element: Element | None) -> Inde
 
 
 def _build_plan(session: Session, entry: ModelEntry, resumable: IndexVersion | None) -> list[str]:
+    from vecmigrate.versions import State
+
     rows = session.store.count()
     what = f"go on with {resumable.name} ({resumable.state})" if resumable else f"make a new version of {session.store.collection}"
     verdict = f", verdict: {entry.verdict}" if entry.verdict else ""
-    size = rows * entry.model.dimension * 4 / 2**20
+    size = max(1, round(rows * entry.model.dimension * 4 / 2**20))
+    same = [v.name for v in session.store.versions() if v.state is State.ACTIVE and v.model.fingerprint == entry.model.fingerprint]
     return [
-        f"plan   {what}: {rows} chunks under {entry.model.name} ({entry.model.fingerprint[:12]}{verdict}), about {size:.0f} MiB of vectors",
+        f"plan   {what}: {rows} chunks under {entry.model.name} ({entry.model.fingerprint[:12]}{verdict}), up to {size} MiB of vectors",
+        *(f"  caution  {name}, which serves, was made by this very model" for name in same),
         "       beside the application's data, which is only read",
         "undo   vecmigrate shadow drop VERSION",
     ]
@@ -139,9 +148,11 @@ def sync_command(session: Session, version: str | None, allow_mass_deletion: boo
     from vecmigrate.versions import SEARCHABLE, State
 
     store = session.store
+    chosen = [session.version(version)] if version else [v for v in store.versions() if v.number and v.state in SEARCHABLE]
+    chosen.sort(key=lambda v: v.state is not State.ACTIVE)  # what serves comes first
+    if chosen:
+        session.confirm(_sync_plan(store, chosen))
     with store.operation("shadow sync", actor=session.actor):
-        chosen = [session.version(version)] if version else [v for v in store.versions() if v.number and v.state in SEARCHABLE]
-        chosen.sort(key=lambda v: v.state is not State.ACTIVE)  # what serves comes first
         outcomes = [_synced(session, v, allow_mass_deletion, alone=version is not None) for v in chosen]
     data = {"versions": [o for o, _ in outcomes]}
     session.emit(data, [line for _, line in outcomes] or ["no version is kept up yet"], following="vecmigrate status --check")
@@ -150,6 +161,14 @@ def sync_command(session: Session, version: str | None, allow_mass_deletion: boo
         raise StoreError(
             "; ".join(f"{o['version']}: {o['error']}" for o in failed), hint="vecmigrate status --check shows how each version stands"
         )
+
+
+def _sync_plan(store: Store, versions: list[IndexVersion]) -> list[str]:
+    lines = []
+    for version in versions:
+        found = store.differences(version, sample=0)
+        lines.append(f"plan   {version.name}: encode {found.n_missing} missing and {found.n_stale} stale rows, remove {found.n_extra}")
+    return [*lines, "undo   none needed: a version follows its source, which is only read"]
 
 
 def _synced(session: Session, version: IndexVersion, allow_mass_deletion: bool, *, alone: bool) -> tuple[dict[str, Any], str]:

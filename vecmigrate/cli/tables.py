@@ -43,10 +43,11 @@ def plain_table(*headers: str, right: Sequence[str] = (), wrap: Sequence[str] = 
 def version_table(versions: Sequence[IndexVersion], pointer: Pointer, lag: Mapping[int, Differences]) -> PlainTable:
     """One line for each version; the one that serves has an arrow."""
     headers = ["", "version", "state", "model", "rows", *(["missing", "stale", "extra"] if lag else ["fingerprint", "dim"])]
-    table = plain_table(*headers, right=("dim", "rows", "missing", "stale", "extra"), cut=("model",))
+    table = plain_table(*headers, right=("dim", "rows", "missing", "stale", "extra"), wrap=("model",))
     for v in versions:
         arrow = "→" if v.number == pointer.active else ""
-        rows = "" if v.rows is None else str(v.rows)
+        counted = lag[v.number].present if v.number in lag else v.rows
+        rows = "" if counted is None else str(counted)
         table.add_row(arrow, v.label, v.state.value, v.model.name, rows, *_further(v, lag))
     return table
 

@@ -2,7 +2,7 @@
 
 from vecmigrate.cutover.checks import Check, Evidence, Preflight, preflight
 from vecmigrate.cutover.disposal import cancel, retire
-from vecmigrate.cutover.moves import Move, Order, catch_up, doubts_about_going_back, move
+from vecmigrate.cutover.moves import Move, Order, catch_up, doubts_about_going_back, move, require_served
 from vecmigrate.cutover.plan import CutoverPlan, make_plan
 from vecmigrate.cutover.switch import Flip, flip, last_flip, rollback_target
 
@@ -22,6 +22,7 @@ __all__ = [
     "make_plan",
     "move",
     "preflight",
+    "require_served",
     "retire",
     "rollback_target",
 ]

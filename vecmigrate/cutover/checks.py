@@ -55,12 +55,14 @@ class Evidence:
     trained_on: str = ""
 
 
-def preflight(target: IndexVersion, active: IndexVersion, verification: Verification, evidence: Evidence) -> Preflight:
-    """Check that `target` may serve in place of `active`.
+def preflight(
+    target: IndexVersion, active: IndexVersion, verification: Verification, evidence: Evidence, *, before_sync: bool = False
+) -> Preflight:
+    """Check that `target` may serve in place of `active`; `before_sync`, rows that the cutover's own sync brings in are not held against it.
 
     A version that served before (STANDBY) needs no comparison: going back must stay possible.
     """
-    checks = [_state(target), _complete(verification)]
+    checks = [_state(target), _complete(verification, before_sync)]
     if target.state is State.READY:
         checks.append(_compared(target, active, evidence))
     return Preflight(tuple(checks))
@@ -70,8 +72,10 @@ def _state(target: IndexVersion) -> Check:
     return Check("state", target.state in MAY_SERVE, f"{target.name} is {target.state}", f"vecmigrate shadow build {target.label}")
 
 
-def _complete(verification: Verification) -> Check:
+def _complete(verification: Verification, before_sync: bool) -> Check:
     found = verification.differences
+    if before_sync and verification.only_behind:
+        return Check("complete", True, f"{'; '.join(verification.problems)}: brought up to date first")
     seen = "; ".join(verification.problems) or f"{found.present} of {found.expected} rows, {verification.sampled} sampled vectors equal"
     hint = f"vecmigrate shadow sync {verification.version.label}, then vecmigrate verify {verification.version.label}"
     return Check("complete", verification.ok, seen, hint)

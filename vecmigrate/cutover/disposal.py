@@ -17,7 +17,7 @@ def retire(store: Store, version: IndexVersion, *, actor: str) -> IndexVersion:
     require_retirable(version)
     if version.state is State.STANDBY:
         version = store.advance(version, State.RETIRED, actor=actor)
-    store.drop(version)
+    store.drop(version, actor=actor)
     return version
 
 
@@ -26,7 +26,7 @@ def cancel(store: Store, version: IndexVersion, *, actor: str) -> IndexVersion:
     require_cancellable(version)
     if version.state in UNFINISHED:
         version = store.advance(version, State.CANCELLED, actor=actor)
-    store.drop(version)
+    store.drop(version, actor=actor)
     return version
 
 

@@ -62,21 +62,26 @@ def move(store: Store, encoders: EncoderSource, order: Order) -> Move:
     return Move(done, found.n_missing, found.n_stale, warning)
 
 
+def require_served(target: IndexVersion) -> None:
+    """Raise `PreflightRefused` for a version that can't be gone back to: the gate is not passed by going round it."""
+    if target.state is State.STANDBY:
+        return
+    why = "it was destroyed" if target.state is State.RETIRED else "it never served"
+    hint = f"vecmigrate cutover {target.label}" if target.state is State.READY else "vecmigrate status lists the versions"
+    raise PreflightRefused(f"{target.name} is {target.state}: {why}", hint=hint)
+
+
 def doubts_about_going_back(store: Store, target: IndexVersion, encoders: EncoderSource) -> tuple[str, ...]:
     """What speaks against going back to a standby: one sentence each, none when it is complete and made by its model.
 
-    Raises `PreflightRefused` for a version that never served: the gate is not passed by going round it.
+    Raises `PreflightRefused` as `require_served` does.
     """
-    if target.state is not State.STANDBY:
-        raise PreflightRefused(
-            f"{target.name} is {target.state}: it never served",
-            hint=f"vecmigrate cutover {target.label}" if target.state is State.READY else "vecmigrate status lists the versions",
-        )
+    require_served(target)
     doubts: list[str] = []
     try:
         catch_up(store, target, encoders)
     except VecmigrateError as error:
-        doubts.append(f"it could not be brought up to date: {error.message}")
+        doubts.append(f"it could not be brought up to date: {error.message}" + (f" ({error.hint})" if error.hint else ""))
     encoder: Encoder | None = None
     try:
         encoder = encoders.encoder_for(target)

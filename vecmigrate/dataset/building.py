@@ -153,7 +153,11 @@ def _only_frozen(pairs: Sequence[PairIds], pool: Sequence[str], chunks: Path) ->
     frozen = {row["id"] for row in storage.read_table(chunks, ["id"]) if row["id"] in found}
     gone = len(found - frozen)
     kept = [replace(pair, negatives=tuple(id for id in pair.negatives if id in frozen)) for pair in pairs]
-    lines = [f"left out {gone:,} chunks that were written while the dataset was being built"] if gone else []
+    lines = (
+        [f"left out {gone:,} rows that a search found but that have no text, or were written while the dataset was being built"]
+        if gone
+        else []
+    )
     return kept, [id for id in pool if id in frozen], lines
 
 

@@ -71,13 +71,13 @@ class PostgresApplication:
         """As a small application does it: one INSERT for each row, the index afterwards."""
         import psycopg
         from pgvector.psycopg import register_vector
+        from psycopg import sql
 
         with psycopg.connect(self.dsn) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             register_vector(connection)
-            connection.execute(
-                "CREATE TABLE docs (id text PRIMARY KEY, title text, body text NOT NULL, kind text, module text, embedding vector(384))"
-            )
+            columns = f"id text PRIMARY KEY, title text, body text NOT NULL, kind text, module text, embedding vector({vectors.shape[1]})"
+            connection.execute(sql.SQL("CREATE TABLE docs ({})").format(sql.SQL(columns)))
             with connection.cursor() as cursor:
                 cursor.executemany(
                     "INSERT INTO docs VALUES (%s, %s, %s, %s, %s, %s)",

@@ -83,13 +83,13 @@ def _encoded(encoder: Encoder, items: Sequence[Item]) -> Any:
     return encoder.encode_documents([i.text for i in items])
 
 
-def write_config(file: Path, application: Application) -> None:
-    """Write vecmigrate.toml for an application that was made with the stock model."""
+def write_config(file: Path, application: Application, model: str = "") -> None:
+    """Write vecmigrate.toml for an application that was made with a model [default: the stock model]."""
     import tomlkit
 
     tables: Mapping[str, Mapping[str, Any]] = {
         "store": {**application.settings, "collection": "docs"},
-        "control": {"model": stock_model()},
+        "control": {"model": model or stock_model()},
         "log": application.log,
         "dataset": {"test_fraction": 0.3},
         "training": {"epochs": 1, "evaluations_per_epoch": 1, "max_tokens": 64},

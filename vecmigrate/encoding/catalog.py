@@ -89,7 +89,7 @@ class ModelCatalog:
 
         Raises `UsageError` for a name that is taken by another model, or isn't one.
         """
-        return self._add(ModelEntry(_unknown(source), source, asked=(query_prompt, document_prompt)), name, settings)
+        return self._add(_known_of(source, (query_prompt, document_prompt)), name, settings)
 
     def ensure(
         self,
@@ -105,7 +105,7 @@ class ModelCatalog:
         A directory whose files have changed since it was added counts as another model.
         """
         known = self.find(reference)
-        wanted = known or ModelEntry(_unknown(reference), _absolute(reference))
+        wanted = known or _known_of(_absolute(reference), (None, None))
         if (query_prompt, document_prompt) != (None, None):
             wanted = replace(wanted, asked=(query_prompt, document_prompt))
         for entry in self.entries():
@@ -170,21 +170,7 @@ class ModelCatalog:
         return name if not (self.folder / name).exists() else f"{name[:54]}-{fingerprint[:8]}"
 
     def _read(self, path: Path) -> ModelEntry:
-        home = self._home(path.parent.name)
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            model = ModelVersion.from_dict(data["model"])
-            where = str(home.resolve()) if data["local"] else model.source
-            return ModelEntry(
-                model=replace(model, source=where),
-                path=where,
-                verdict=data["verdict"],
-                lineage=data["lineage"],
-                created_at=datetime.fromisoformat(data["created_at"]),
-                asked=(data["asked"][0], data["asked"][1]),
-            )
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ModelError(f"{path} can't be read: {error}", hint=f"remove {path.parent}, then add or train the model again") from error
+        return _recorded(path, self._home(path.parent.name).resolve())
 
 
 def check_name(name: str) -> None:
@@ -219,6 +205,36 @@ def _by_source(entries: Sequence[ModelEntry], reference: str) -> list[ModelEntry
 def _absolute(source: str) -> str:
     local = Path(source).expanduser()
     return str(local.resolve()) if source and local.exists() else source
+
+
+def _known_of(source: str, asked: tuple[str | None, str | None]) -> ModelEntry:
+    """What is known of a source before it is loaded: verdict and lineage of a directory that was trained in another workspace, unless
+    its files were changed since.
+    """
+    folder = Path(source).expanduser()
+    unknown = ModelEntry(_unknown(source), source, asked=asked)
+    if not (folder / RECORD).is_file():
+        return unknown
+    trained = _recorded(folder / RECORD, folder)
+    return replace(unknown, verdict=trained.verdict, lineage=trained.lineage) if _unchanged(trained) else unknown
+
+
+def _recorded(record: Path, home: Path) -> ModelEntry:
+    """The entry that a record describes. Raises `ModelError` when it can't be read."""
+    try:
+        data = json.loads(record.read_text(encoding="utf-8"))
+        model = ModelVersion.from_dict(data["model"])
+        where = str(home) if data["local"] else model.source
+        return ModelEntry(
+            model=replace(model, source=where),
+            path=where,
+            verdict=data["verdict"],
+            lineage=data["lineage"],
+            created_at=datetime.fromisoformat(data["created_at"]),
+            asked=(data["asked"][0], data["asked"][1]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ModelError(f"{record} can't be read: {error}", hint=f"remove {record.parent}, then add or train the model again") from error
 
 
 def _unknown(source: str) -> ModelVersion:

@@ -8,14 +8,14 @@ the index                     valid, and used by searches
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from vecmigrate.encoding.encoder import Encoder
 from vecmigrate.store import Differences, Health, Store
-from vecmigrate.versions import Element, IndexVersion
+from vecmigrate.versions import SEARCHABLE, Element, IndexVersion
 
 SAMPLE = 64
 MIN_COSINE = {Element.FLOAT32: 0.9999, Element.FLOAT16: 0.999}
@@ -42,7 +42,7 @@ class Verification:
         d, h = self.differences, self.health
         found = [
             (d.n_missing, f"{d.n_missing} rows of the source are missing{_like(d.missing)}"),
-            (d.n_stale, f"{d.n_stale} rows have another text in the source now{_like(d.stale)}"),
+            (d.n_stale, f"{d.n_stale} rows have changed in the source since{_like(d.stale)}"),
             (d.n_extra, f"{d.n_extra} rows are gone from the source{_like(d.extra)}"),
             (self.unproved, "no vector could be re-embedded and compared, so nothing shows which model made them"),
             (h.bad_vectors, f"{h.bad_vectors} vectors are zero, NaN or of another size"),
@@ -60,6 +60,14 @@ class Verification:
     def ok(self) -> bool:
         """No problem was found."""
         return not self.problems
+
+    @property
+    def only_behind(self) -> bool:
+        """Rows are missing, stale or extra, in a version of ours, and nothing else is wrong: a sync mends it."""
+        if not self.version.number or self.version.state not in SEARCHABLE or self.differences.clean:
+            return False
+        caught_up = replace(self.differences, n_missing=0, n_stale=0, n_extra=0)
+        return replace(self, differences=caught_up).ok
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping."""

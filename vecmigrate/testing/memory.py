@@ -173,7 +173,7 @@ class MemoryStore:
         with self._data.lock:
             return [replace(version, rows=self._rows_of(number)) for number, version in sorted(self._data.versions.items())]
 
-    def adopt(self, model: ModelVersion) -> IndexVersion:
+    def adopt(self, model: ModelVersion, *, actor: str = "") -> IndexVersion:
         """Register the rows' own vectors as v0. Raises `Conflict` and `WrongSpace` as the contract says."""
         data = self._data
         with data.lock:
@@ -182,12 +182,14 @@ class MemoryStore:
             if 0 not in data.versions:
                 data.versions[0] = self._new(0, model, State.ACTIVE, AnnParameters(kind="none"), Element.FLOAT32)
                 data.pointer = Pointer(data.collection, 0, None, 1)
-                self._note("adopt", "", 0, 1, {"model": model.name})
+                self._note("adopt", actor, 0, 1, {"model": model.name})
             elif data.versions[0].model.fingerprint != model.fingerprint:
                 raise Conflict(f"{data.collection}@v0 is registered as {data.versions[0].model.name}", hint="vecmigrate status shows it")
             return data.versions[0]
 
-    def create_version(self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None) -> IndexVersion:
+    def create_version(
+        self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None, actor: str = ""
+    ) -> IndexVersion:
         """Register the next number, empty and PLANNED. Raises `PreflightRefused` before `adopt`."""
         data = self._data
         with data.lock:
@@ -196,7 +198,7 @@ class MemoryStore:
             number = max(data.versions) + 1
             version = self._new(number, model, State.PLANNED, ann or data.versions[0].ann, element or Element.FLOAT32)
             data.versions[number], data.stored[number] = version, {}
-            self._note("create", "", number, None, {"model": model.name})
+            self._note("create", actor, number, None, {"model": model.name})
             return version
 
     def advance(self, version: IndexVersion, to: State, *, actor: str, note: str = "") -> IndexVersion:
@@ -286,7 +288,7 @@ class MemoryStore:
         best = np.argsort(-table, axis=1, kind="stable")[:, :k]
         return [tuple(Hit(ids[j], float(table[row, j])) for j in places) for row, places in enumerate(best)]
 
-    def drop(self, version: IndexVersion) -> None:
+    def drop(self, version: IndexVersion, *, actor: str = "") -> None:
         """Forget a gone version's vectors. Raises `Conflict` while it is not RETIRED or CANCELLED."""
         _refuse_control(version, "dropped")
         with self._data.lock:
@@ -294,7 +296,7 @@ class MemoryStore:
             if now.state not in GONE:
                 raise Conflict(f"{now.name} is {now.state}", hint=f"vecmigrate retire {now.label} comes first")
             if self._data.stored.pop(now.number, None) is not None:
-                self._note("drop", "", now.number, None, {})
+                self._note("drop", actor, now.number, None, {})
 
     # Pointing.
 

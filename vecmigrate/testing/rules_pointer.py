@@ -90,6 +90,18 @@ class PointerRules(Hooks):
         assert sorted(str(result) for result in results) == ["1", "2", "3", "4"]
         assert [version.number for version in store.versions()] == [0, 1, 2, 3, 4]
 
+    def test_the_audit_names_who_did_each_thing(self) -> None:
+        store = self.open(corpus())
+        store.adopt(CONTROL.model, actor="ann@host")
+        made = store.create_version(CANDIDATE.model, actor="bob@host")
+        store.drop(store.advance(made, State.CANCELLED, actor="cy@host"), actor="dee@host")
+        assert [(event.kind, event.actor) for event in store.history()] == [
+            ("adopt", "ann@host"),
+            ("create", "bob@host"),
+            ("state", "cy@host"),
+            ("drop", "dee@host"),
+        ]
+
     def test_a_note_is_kept_with_the_state(self) -> None:
         store = self.open_adopted(corpus())
         failed = store.advance(begin(store), State.FAILED, actor="t", note="the encoder's process was killed")

@@ -137,6 +137,13 @@ def test_an_unknown_verb_is_a_usage_error(capsys):
     assert "No such command 'migrate'" in capsys.readouterr().err
 
 
+def test_a_usage_error_with_json_is_one_object_on_stdout_too(capsys):
+    assert run(["plan", "--nonsense", "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert (found["error"], found["exit_code"]) == ("NoSuchOption", 2)
+    assert "--nonsense" in found["message"]
+
+
 def test_without_a_terminal_a_change_needs_yes(capsys):
     with pytest.raises(errors.UsageError, match="there is no terminal to ask"):
         Session().confirm(["plan   drop everything", "undo   none"])

