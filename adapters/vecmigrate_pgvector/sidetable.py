@@ -172,15 +172,20 @@ class SideTables:
         width = len(self.fragments.layout.key)
         encoders = binary_encoders([column.base for column in self.fragments.layout.key])
         if encoders is not None and not self._has_index(session, version):
-            try:
-                with session.transaction():
-                    stream = copy_rows(key_fields(parts, encoders), width, chunks, stored)
-                    self._copy(session, self._statement("copy", version), stream)
+            stream = copy_rows(key_fields(parts, encoders), width, chunks, stored)
+            if self._copied_as_new(session, version, stream):
                 return
-            except UniqueViolation:
-                pass  # some are there already: all go through the staging table
         stream = copy_rows(key_fields(parts, text_encoders(width)), width, chunks, stored)
         self._upsert(session, version, stream)
+
+    def _copied_as_new(self, session: Session, version: IndexVersion, stream: bytes) -> bool:
+        """Straight into the side table; False when a row of them is there already: then all go through the staging table."""
+        try:
+            with session.transaction():
+                self._copy(session, self._statement("copy", version), stream)
+        except UniqueViolation:
+            return False
+        return True
 
     def _upsert(self, session: Session, version: IndexVersion, stream: bytes) -> None:
         numbers = range(len(self.fragments.layout.key))

@@ -41,13 +41,13 @@ def test_an_operator_of_another_process_is_named(chroma_server, opened_on_server
         pass
 
 
-def test_a_killed_operator_of_this_machine_is_passed_by_at_once(chroma_server, opened_on_server):
+def test_a_killed_operator_of_this_machine_is_passed_by_at_once(chroma_server, server_client, opened_on_server):
     store = opened_on_server(rows_of(TEXTS))
     process = _hold(chroma_server, store)
     process.kill()
     process.communicate()
     with store.operation("cutover", actor="bob"):
-        pass
+        assert _locks(server_client, store) == [lock_name(store.collection, 2)]
 
 
 def test_an_operator_elsewhere_is_passed_by_when_its_turn_has_expired(server_client, opened_on_server, monkeypatch):
@@ -84,7 +84,7 @@ def test_the_lock_is_per_collection(opened_on_server, chroma_server, server_clie
     store = opened_on_server(rows_of(TEXTS))
     other = adapter.open({"url": chroma_server.url, "source": store.collection}, collection=f"{store.collection}b")
     with store.operation("build", actor="ann"), other.operation("build", actor="bob"):
-        pass
+        assert [_locks(server_client, s) for s in (store, other)] == [[lock_name(s.collection, 1)] for s in (store, other)]
     other.close()
 
 

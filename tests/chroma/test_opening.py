@@ -139,7 +139,9 @@ def test_a_closed_store_leaves_the_directory_to_others(chroma_directory):
     store = adapter.open({"path": str(path), "source": "app"}, collection="docs")
     store.close()
     store.close()
-    adapter.open({"path": str(path), "source": "app"}, collection="docs").close()
+    again = adapter.open({"path": str(path), "source": "app"}, collection="docs")
+    assert again.count() == 0
+    again.close()
 
 
 def test_no_embedding_function_is_loaded_or_changed(opened, chroma_directory):

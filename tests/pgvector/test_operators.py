@@ -68,11 +68,14 @@ def test_before_adoption_too_there_is_one_operator(db, open_store):
         pytest.fail("two operators at once")
 
 
-def test_operators_of_different_collections_do_not_meet(db, open_store):
+def test_operators_of_different_collections_do_not_meet(db, open_store, state):
     make_docs(db)
     first, second = open_store(), open_store(collection="others")
+    for store in (first, second):
+        store.adopt(CONTROL.model)
     with first.operation("build", actor="ann"), second.operation("build", actor="bob"):
-        pass
+        held = db.execute(f"SELECT collection, actor FROM {state}.operation ORDER BY 1").fetchall()
+    assert held == [("docs", "ann"), ("others", "bob")]
 
 
 def test_an_operation_whose_connection_broke_ends_quietly_and_the_work_stands(db, open_store):

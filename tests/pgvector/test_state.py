@@ -74,7 +74,7 @@ def test_the_database_takes_every_step_of_the_table_and_no_other(built, db, stat
         db.execute(f"ALTER TABLE {state}.version ENABLE TRIGGER check_version")
         step = f"UPDATE {state}.version SET state = '{after}' WHERE number = {n}"
         if after in TRANSITIONS[before]:
-            db.execute(step)
+            assert db.execute(step).rowcount == 1
         else:
             with pytest.raises(psycopg.errors.RaiseException):
                 db.execute(step)

@@ -158,16 +158,21 @@ def _first(item: Mapping[str, Any], keys: Iterable[str], what: str) -> Any:
 
 def _listed(text: str, *, split: bool) -> Any:
     stripped = text.strip()
-    if stripped.startswith("["):
-        try:
-            return json.loads(stripped)
-        except ValueError:
-            pass  # an id, or a text, that merely begins with a bracket
+    if stripped.startswith("[") and (parsed := _json_list(stripped)) is not None:
+        return parsed
     if not split:
         return [text]
     if stripped.startswith("{") and stripped.endswith("}"):
         return _postgres_array(stripped)
     return stripped.split(",")
+
+
+def _json_list(text: str) -> Any:
+    """What the JSON says; None for an id, or a text, that merely begins with a bracket."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _postgres_array(text: str) -> list[str | None]:

@@ -33,7 +33,9 @@ def test_a_workers_kernels_run_on_one_thread_and_everyone_elses_as_before() -> N
 
 def test_batches_run_side_by_side() -> None:
     together = threading.Barrier(2, timeout=20)
-    Workers(2).each(lambda _: together.wait() and None, range(2))
+    places: list[int] = []
+    Workers(2).each(lambda _: places.append(together.wait()), range(2))
+    assert sorted(places) == [0, 1]
 
 
 def test_the_first_failure_is_raised_and_the_rest_is_not_begun() -> None:

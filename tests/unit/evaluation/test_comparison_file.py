@@ -33,7 +33,7 @@ def test_texts_that_are_no_valid_utf8_can_be_saved(comparison, tmp_path):
 
 
 def test_the_json_holds_no_nan(comparison):
-    json.dumps(comparison.to_dict(), allow_nan=False)
+    assert "NaN" not in json.dumps(comparison.to_dict(), allow_nan=False)
 
 
 def test_the_id_is_the_time_and_a_digest(comparison):
