@@ -191,19 +191,13 @@ class Registry:
 
     def _register(self, session: Session, model: ModelVersion, actor: str) -> None:
         layout = self.layout
-        described = {
-            "key": [c.name for c in layout.key],
-            "text": layout.text_label,
-            "embedding": layout.embedding.name,
-            "where": layout.where,
-        }
         session.execute(
             self.statement("add_collection"),
             {
                 "collection": self.collection,
                 "source": layout.table.label,
                 "source_oid": layout.table.oid,
-                "settings": Jsonb(described),
+                "settings": Jsonb(_described(layout)),
             },
         )
         control = IndexVersion(self.collection, 0, model, layout.metric, State.ACTIVE, layout.element, layout.ann, location=layout.location)
@@ -303,17 +297,26 @@ def refuse_gone(version: IndexVersion, row: Row | None) -> None:
 
 
 def refuse_another_table(layout: Layout, collection: str, registered: Sequence[Any]) -> None:
-    """Raises `PreflightRefused` when the collection's name is another table's, key's or vector column's."""
+    """Raises `PreflightRefused` when the collection's name is another table's, or what was adopted is not what the settings say now."""
     source, oid, settings = registered
     if source != layout.table.label and oid != layout.table.oid:
         raise PreflightRefused(
             f"collection {collection} is registered for {source}, not {layout.table.label}",
             hint='give this table a name of its own: collection = "…" in [store]',
         )
-    now = {"key": [column.name for column in layout.key], "embedding": layout.embedding.name}
-    for what, value in now.items():
+    for what, value in _described(layout).items():
         if settings.get(what) != value:
             raise PreflightRefused(
                 f"collection {collection} was adopted with {what} {settings.get(what)}, not {value}",
                 hint=f"set {what} in [store] back, or adopt under another collection name",
             )
+
+
+def _described(layout: Layout) -> dict[str, Any]:
+    """What makes a collection the one that it is."""
+    return {
+        "key": [column.name for column in layout.key],
+        "text": layout.text_label,
+        "embedding": layout.embedding.name,
+        "where": layout.where,
+    }

@@ -80,6 +80,23 @@ def test_the_database_takes_every_step_of_the_table_and_no_other(built, db, stat
                 db.execute(step)
 
 
+@pytest.mark.parametrize(
+    ("changed", "was"),
+    [({"where": "id > 2"}, "where None"), ({"text_sql": "upper(content)"}, "text content"), ({"key": ["id", "lang"]}, "key ['id']")],
+    ids=["where", "text", "key"],
+)
+def test_what_was_adopted_is_not_changed_under_the_versions_made_of_it(db, open_store, changed, was):
+    make_docs(db)
+    db.execute("CREATE UNIQUE INDEX ON docs (id, lang); ALTER TABLE docs ALTER lang SET NOT NULL")
+    build(open_store(text="content"))
+    later = open_store(**{"text": "content", **changed} if "text_sql" not in changed else changed)
+    for use in (later.pointer, later.versions, lambda: later.adopt(CONTROL.model)):
+        with pytest.raises(PreflightRefused, match="collection docs was adopted with") as caught:
+            use()
+        assert was in caught.value.message
+    assert open_store(text="content").pointer().epoch == 1
+
+
 def test_a_version_cannot_begin_in_the_middle(built, db, state):
     refused(
         db,
