@@ -201,6 +201,16 @@ _COMPLAINTS: tuple[tuple[str, type[AccessDenied | NotFound | StoreUnavailable], 
     ("remaining connection slots", StoreUnavailable, "the server has no free connection", "raise max_connections or close others"),
     ("starting up", StoreUnavailable, "the server is starting", "wait a moment and try again"),
     ("shutting down", StoreUnavailable, "the server is shutting down", "start it, then try again"),
+    ("Connection refused", StoreUnavailable, "no PostgreSQL server listens there", "check host and port, and that the server runs"),
+    (
+        "failed to resolve",
+        StoreUnavailable,
+        "the name of the PostgreSQL host is not known",
+        "check the host in the connection string, and the DNS",
+    ),
+    ("not known", StoreUnavailable, "the name of the PostgreSQL host is not known", "check the host in the connection string, and the DNS"),
+    ("timeout", StoreUnavailable, "PostgreSQL gave no answer in time", "check the host, and that no firewall drops the connection"),
+    ("No such file or directory", StoreUnavailable, "no PostgreSQL socket is there", "check host (a folder), and that the server runs"),
 )
 
 

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from pgvector_applications import CANDIDATE, CONTROL, TEXTS, build, found, make_docs
 
-from vecmigrate.errors import AccessDenied, NotFound, UsageError
+from vecmigrate.errors import AccessDenied, NotFound, StoreUnavailable, UsageError
 
 
 @pytest.fixture
@@ -139,6 +139,23 @@ def test_a_wrong_password_is_denied_and_never_shown(server, db, place):
     finally:
         rules.write_text(before)
         db.execute("SELECT pg_reload_conf()")
+
+
+@pytest.mark.parametrize(
+    ("dsn", "message"),
+    [
+        ("postgresql://u:canary@127.0.0.1:1/x", r"no PostgreSQL server listens there \(u:\*\*\*@127.0.0.1:1/x\)"),
+        ("postgresql://u:canary@nosuch.invalid/x", r"the name of the PostgreSQL host is not known \(u:\*\*\*@nosuch.invalid:5432/x\)"),
+        ("postgresql:///x?host=/nonexistent", r"no PostgreSQL socket is there"),
+    ],
+)
+def test_it_is_said_why_a_server_is_not_reached(monkeypatch, dsn, message):
+    from vecmigrate_pgvector import adapter
+
+    monkeypatch.setenv("SEARCH_DB", dsn)
+    with pytest.raises(StoreUnavailable, match=message) as caught:
+        adapter.open({"dsn_env": "SEARCH_DB", "table": "docs"}, collection="docs")
+    assert "canary" not in f"{caught.value}{caught.value.__cause__}{caught.value.__context__}"
 
 
 @pytest.mark.parametrize(
