@@ -10,6 +10,7 @@ The written form is a JSON mapping, as in Chroma's `where`:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -102,6 +103,14 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _storable(value: float) -> bool:
+    """Whether a store can hold the number: not NaN, not infinite, no integer beyond what a float reaches."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _all(parts: list[Filter]) -> Filter:
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 
@@ -130,7 +139,7 @@ def _condition(name: str, operator: str, operand: Any) -> Filter:
         return Eq(name, _scalar(name, operand))
     if operator == "$in" and isinstance(operand, list) and operand:
         return In(name, tuple(_scalar(name, v) for v in operand))
-    if operator in _OPERATORS and _number(operand):
+    if operator in _OPERATORS and _number(operand) and _storable(operand):
         return Compare(name, _OPERATORS[operator], operand)
     raise UsageError(
         f"filter on {name!r}: {operator} {operand!r} cannot be read",
@@ -139,6 +148,6 @@ def _condition(name: str, operator: str, operand: Any) -> Filter:
 
 
 def _scalar(name: str, value: Any) -> Scalar:
-    if isinstance(value, str | int | float | bool):
-        return value
-    raise UsageError(f"filter on {name!r}: {value!r} is neither text, number nor boolean", hint="compare with one plain value")
+    if isinstance(value, str | bool) or (_number(value) and _storable(value)):
+        return value  # type: ignore[no-any-return]  # a Scalar by now
+    raise UsageError(f"filter on {name!r}: {value!r} is neither text, a finite number nor boolean", hint="compare with one plain value")

@@ -47,7 +47,7 @@ class Search:
             part = queries[start : start + QUERIES_PER_REQUEST]
             found += [hits[:k] for hits in self._ask(rows, metric, part, k + max(k, 16), where)]
         short = [place for place, hits in enumerate(found) if len(hits) < k]
-        if short and max(len(found[place]) for place in short) < len(rows.ids(where)):
+        if short and min(len(found[place]) for place in short) < len(rows.ids(where)):
             for place, hits in zip(short, self.exact(rows, metric, queries[short], k, where), strict=True):
                 found[place] = hits
         return found

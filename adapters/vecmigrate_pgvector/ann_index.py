@@ -107,7 +107,8 @@ class Inspector:
             return (None, None) if version.ann.kind == "none" else (False, False)
         if version.number == 0 and self.fragments.layout.where:
             return bool(row[0]), None  # for a few of the table's rows the planner may well do without the index
-        return bool(row[0]), self._used(session, version, name)
+        leaves = {leaf for (leaf,) in session.execute(statement("side.index_leaves"), {"index": quoted}).fetchall()}
+        return bool(row[0]), self._used(session, version, {name, *leaves})
 
     def _index(self, version: IndexVersion) -> tuple[str | None, str]:
         if version.number > 0:
@@ -115,8 +116,9 @@ class Inspector:
         index = self.fragments.layout.index
         return (None, "") if index is None else (index.name, identifier(index.schema, index.name).as_string().replace("%%", "%"))
 
-    def _used(self, session: Session, version: IndexVersion, name: str) -> bool:
-        """Whether the planner takes the index when it may not read the whole table, as it would with a small one."""
+    def _used(self, session: Session, version: IndexVersion, names: set[str]) -> bool:
+        """Whether the planner takes one of these indexes when it may not read the whole table, as it would with a small one."""
+        present = sql.SQL("s.e IS NOT NULL AND {}").format(self.fragments.control_dimension(version))
         with session.transaction(force_rollback=True):
             session.execute(statement("side.no_seqscan"), {})
             query = statement(
@@ -124,9 +126,10 @@ class Inspector:
                 relation=self.fragments.side(version) if version.number else self.fragments.source,
                 vector=sql.SQL("v.e") if version.number else self.fragments.control_vector(version),
                 operator=self.fragments.operator(version.metric),
+                condition=sql.SQL("true") if version.number else present,
             )
             row = session.execute(query, {"query": _some_vector(version)}).fetchone()
-        return row is not None and name in _index_names(row[0])
+        return row is not None and not names.isdisjoint(_index_names(row[0]))
 
     def _build(self, session: Session, version: IndexVersion) -> None:
         self.registry.require_standing(session, version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,8 +76,9 @@ def detect(table: Table, extension: Extension, settings: Settings) -> Layout:
     embedding = _embedding(table, settings)
     text = None if settings.text_sql else _text(table, settings, key)
     fields, document = _metadata(table, settings, {c.name for c in (*key, embedding, *((text,) if text else ()))})
-    index = _index(table, embedding, settings)
-    metric, warnings = _metric(table, index, settings)
+    indexes = _indexes(table, embedding, settings)
+    index = next((i for i in indexes if _searched_by(i, embedding)), None)
+    metric, warnings = _metric(table, index, indexes, settings)
     return Layout(
         table=table,
         extension=extension,
@@ -167,24 +169,43 @@ def _metadata(table: Table, settings: Settings, taken: set[str]) -> tuple[tuple[
     return tuple(column for column in columns if column is not document), document
 
 
-def _index(table: Table, embedding: Column, settings: Settings) -> VectorIndex | None:
-    for index in table.vector_indexes:
-        covers = index.column_number == embedding.number or (index.column_number == 0 and embedding.name in index.expression)
-        wanted = settings.metric is None or index.metric == Metric(settings.metric)
-        if covers and wanted and index.metric is not None:
-            return index
-    return None
+def _indexes(table: Table, embedding: Column, settings: Settings) -> list[VectorIndex]:
+    """The vector indexes on the column, or on an expression of it, with the metric that is asked for.
+
+    Raises `UsageError` where none is asked for and they have several: which one the application searches by can't be seen.
+    """
+    named = re.compile(rf"(?<!\w){re.escape(embedding.name)}(?!\w)")
+    covering = [
+        i for i in table.vector_indexes if i.column_number == embedding.number or (not i.column_number and named.search(i.expression))
+    ]
+    metrics = sorted({str(i.metric) for i in covering if i.metric is not None})
+    if settings.metric is None and len(metrics) > 1:
+        raise UsageError(
+            f"{table.label}.{embedding.name} has indexes of {len(metrics)} metrics: {', '.join(metrics)}",
+            hint=f'say which one the application searches by: metric = "{metrics[0]}" in [store], or --metric of init',
+        )
+    return [i for i in covering if i.metric is not None and settings.metric in (None, i.metric)]
 
 
-def _metric(table: Table, index: VectorIndex | None, settings: Settings) -> tuple[Metric, tuple[str, ...]]:
+def _searched_by(index: VectorIndex, embedding: Column) -> bool:
+    """Whether a search by the plain column, or by the cast that a column without a dimension needs, can use the index."""
+    return bool(index.column_number) or (embedding.modifier < 0 and "halfvec" not in index.expression)
+
+
+def _metric(table: Table, index: VectorIndex | None, indexes: Sequence[VectorIndex], settings: Settings) -> tuple[Metric, tuple[str, ...]]:
     warnings: list[str] = []
+    if index is None and indexes:
+        warnings.append(
+            f"the index {indexes[0].schema}.{indexes[0].name} is on {indexes[0].expression}: vecmigrate searches v0 by the column itself,"
+            " exactly, so v0's latency and recall are not those of your readers"
+        )
     if index is not None and not index.valid:
         warnings.append(
             f"the index {index.schema}.{index.name} is invalid: searches don't use it (REINDEX INDEX {index.schema}.{index.name};)"
         )
     if settings.metric is not None:
         return Metric(settings.metric), tuple(warnings)
-    if index is not None and index.metric is not None:
-        return index.metric, tuple(warnings)
+    if indexes:
+        return indexes[0].metric or Metric.COSINE, tuple(warnings)
     warnings.append(f'{table.label} has no vector index to tell the metric by: cosine is assumed (metric = "…" in [store] says otherwise)')
     return Metric.COSINE, tuple(warnings)

@@ -70,7 +70,7 @@ class Searcher:
 
     def _settings(self, session: Session, k: int) -> None:
         least, most = _EF_SEARCH
-        session.execute(statement("search.settings"), {"ef_search": str(min(max(k, least), most))})
+        session.execute(statement("search.settings"), {"ef_search": min(max(k, least), most)})
         if self.fragments.layout.extension.version >= ITERATIVE_PGVECTOR:
             session.execute(statement("search.iterative"), {})
 

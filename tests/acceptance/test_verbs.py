@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import tomllib
 
 import pytest
@@ -139,6 +140,35 @@ def test_a_cutover_typed_again_finds_nothing_to_do(shop, type_, models):
     assert type_("cutover", code=4)["message"] == "no version of docs is ready"
 
 
+def test_a_cutover_typed_again_does_not_go_to_an_older_version_that_is_ready(shop, type_, models):
+    for model in models:
+        type_("shadow", "build", "--model", model)
+    assert type_("cutover", "--no-gate")["active"] == 2
+    assert type_("cutover", "--no-gate") == {"active": 2, "changed": False, "next": "vecmigrate status"}
+    assert type_("cutover", "v1", "--no-gate")["active"] == 1
+    type_("shadow", "build", "--model", models[1])
+    assert type_("cutover", "--no-gate")["active"] == 3
+
+
+def test_a_plan_is_not_written_into_a_folder_that_is_not_there(shop, type_, models):
+    type_("shadow", "build", "--model", models[1])
+    refused = type_("plan", "v1", "--no-gate", "-o", "nowhere/plan.json", code=2)
+    assert refused["message"] == "nowhere/plan.json cannot be written: No such file or directory"
+
+
+def test_the_application_may_hold_a_vector_without_a_text(shop, type_, models):
+    type_("shadow", "build", "--model", models[1])
+    type_("cutover", "v1", "--no-gate")
+    write(shop, "textless", "", [1.0, *[0.0] * 15])
+    assert type_("rollback")["active"] == 0
+
+
+@pytest.mark.parametrize("where", ['{"kind": 1e999}', '{"kind": NaN}', '{"kind": {"$gt": 1e999}}', '{"kind": 1' + "0" * 400 + "}"])
+def test_a_number_that_no_store_holds_is_refused_in_a_filter(shop, type_, models, where):
+    type_("shadow", "build", "--model", models[1])
+    assert type_("query", "subject", "--where", where, code=2)["error"] == "UsageError"
+
+
 def test_a_plan_that_would_be_refused_says_so_with_its_exit_code(shop, type_, models):
     type_("shadow", "build", "--model", models[1])
     closed = type_("plan", "v1", code=3)
@@ -203,6 +233,77 @@ def test_init_by_force_keeps_the_other_sections(shop, type_, tmp_path):
         given = ["--chroma-path", before["store"]["path"], "--source", "docs"]
     type_("init", *given, "--model", before["control"]["model"], "--force")
     assert tomllib.loads(file.read_text(encoding="utf-8")) == before
+
+
+def test_importing_a_log_again_keeps_what_counts_as_a_good_rating(shop, type_, tmp_path):
+    lines = [{"query_id": f"q{i}", "user_query": f"subject {i}", "ratings": {f"d{i:02}": 1 + i % 5}} for i in range(20)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert type_("logs", "import", "log.jsonl", "--min-rating", "4")["judged"]["positives"] == 8
+    assert type_("logs", "import", "log.jsonl")["judged"]["positives"] == 8
+    assert type_("logs", "import", "log.jsonl", "--min-rating", "1")["judged"]["positives"] == 20
+
+
+def register(folder, name, model, lineage):
+    """Catalogue a model as training does, with this lineage; its fingerprint."""
+    from vecmigrate.config import EncodingSection
+    from vecmigrate.encoding import ModelCatalog, load_encoder
+    from vecmigrate.encoding.catalog import ModelEntry
+
+    identity = load_encoder(model, EncodingSection(), name=name).model
+    ModelCatalog(folder / ".vecmigrate" / "models").register(ModelEntry(identity, model, verdict="tuned", lineage=lineage))
+    return identity.fingerprint
+
+
+def freeze(type_, folder, first, last):
+    """The hash of a dataset of questions on subjects `first` to `last`, in the order of their numbers."""
+    lines = [
+        {
+            "query_id": f"q{i}",
+            "user_query": f"question {i * 7919} {i * 104729}",
+            "clicked_ids": [f"d{i % 40:02}"],
+            "timestamp": 1_700_000_000 + i,
+        }
+        for i in range(first, last)
+    ]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    type_("logs", "import", "log.jsonl")
+    return type_("dataset", "build")["hash"]
+
+
+def test_queries_that_an_earlier_round_trained_on_are_left_out_of_the_test(shop, type_, models, tmp_path):
+    """The second round's log is a part of the first's: its latest queries, which test now, were trained on then."""
+    earlier, now = freeze(type_, tmp_path, 0, 200), freeze(type_, tmp_path, 0, 100)
+    register(tmp_path, "one", models[0], {"dataset": now})
+    register(tmp_path, "two", models[1], {"dataset": earlier})
+    for name in ("two", "one"):
+        type_("shadow", "build", "--model", name, "--trust-control")
+    type_("cutover", "v1", "--no-gate")
+    refused = type_("compare", "v2", code=1)
+    assert refused["message"] == "30 of 30 test queries left out: the control's model met them in an earlier training"
+    later = freeze(type_, tmp_path, 50, 150)
+    found = type_("compare", "v2", "--dataset", later, "--no-gate")["comparison"]
+    assert found["warnings"][0] == "20 of 30 test queries left out: the control's model met them in an earlier training"
+    assert found["queries"]["compared"] == 10
+
+
+def test_what_the_model_was_made_from_has_met_in_training_counts_too(shop, type_, models, tmp_path):
+    earlier, now = freeze(type_, tmp_path, 0, 200), freeze(type_, tmp_path, 50, 150)
+    base = register(tmp_path, "one", models[0], {"dataset": earlier})
+    register(tmp_path, "two", models[1], {"dataset": now, "base": {"fingerprint": base}})
+    type_("shadow", "build", "--model", "two", "--trust-control")
+    found = type_("compare", "v1", "--no-gate")["comparison"]
+    assert "20 of 30 test queries left out: the candidate's model met them in an earlier training" in found["warnings"]
+    shutil.rmtree(next((tmp_path / ".vecmigrate" / "datasets").glob(f"{earlier[:8]}*")))
+    found = type_("compare", "v1", "--no-gate")["comparison"]
+    assert found["queries"]["compared"] == 30
+    assert any(earlier[:12] in warning and "which is not here" in warning for warning in found["warnings"])
+
+
+def test_a_model_that_was_not_trained_here_has_no_seen_documents(shop, type_, models, tmp_path):
+    freeze(type_, tmp_path, 0, 100)
+    type_("shadow", "build", "--model", models[1])
+    found = type_("compare", "v1", "--no-gate")["comparison"]
+    assert [s["name"] for s in found["slices"] if s["kind"] == "document"] == []
 
 
 def test_a_log_beside_the_configuration_is_noted_by_its_relative_path(shop, type_, tmp_path):

@@ -59,6 +59,16 @@ def test_a_query_that_the_index_answers_short_is_answered_exactly(opened, monkey
     assert store.search(store.versions()[0], query, 5) == store.search(store.versions()[0], query, 5, exact=True)
 
 
+def test_of_queries_answered_short_each_is_answered_exactly(opened, monkeypatch):
+    """One of them may have found all there is already: that says nothing of the others."""
+    store = opened(rows_of(TEXTS))
+    store.adopt(CONTROL.model)
+    ask = store._search._ask
+    monkeypatch.setattr(store._search, "_ask", lambda *arguments: [ask(*arguments)[0], ()])
+    found = store.search(store.versions()[0], CONTROL.encode_queries(["x", "y"]), 50)
+    assert [len(hits) for hits in found] == [len(TEXTS), len(TEXTS)]
+
+
 def test_ties_beyond_k_are_cut_by_id(opened):
     store = opened(plane(d=(1, 0), b=(1, 0), c=(1, 0), a=(1, 0), z=(0, 1)))
     store.adopt(model_of(2))

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import psycopg
 import pytest
-from pgvector_applications import CANDIDATE, CONTROL, TEXTS, begin, build, fill, found, make_docs
+from pgvector_applications import CANDIDATE, CONTROL, TEXTS, begin, build, fill, found, make_docs, vector_of
 
 from vecmigrate.errors import PreflightRefused, VersionRetired
 from vecmigrate.records import Chunk
@@ -296,3 +296,13 @@ def test_a_killed_index_build_leaves_nothing_in_the_way(store, db, dsn, state):
         db.execute("SELECT pg_terminate_backend(%s)", [building.info.backend_pid])
     store.build_index(version)
     assert store.health(version).index_valid is True
+
+
+@pytest.mark.parametrize("text", ["", None, "  "])
+def test_a_row_with_a_vector_and_no_text_is_no_fault_of_the_control(db, open_store, text):
+    make_docs(db)
+    store = open_store()
+    control = store.adopt(CONTROL.model)
+    db.execute("INSERT INTO docs VALUES (9, %s, 'en', %s)", [text, vector_of("x")])
+    found = store.differences(control)
+    assert (found.expected, found.present, found.clean) == (5, 5, True)

@@ -1,5 +1,5 @@
 import pytest
-from pgvector_applications import TEXTS, make_docs, vector_of
+from pgvector_applications import CONTROL, TEXTS, make_docs, vector_of
 
 from vecmigrate.errors import NotFound, PreflightRefused, UsageError
 from vecmigrate.versions import AnnParameters, Element, Metric
@@ -44,7 +44,47 @@ def test_the_metric_given_chooses_among_indexes(db, open_store):
     make_docs(db)
     db.execute("CREATE INDEX ON docs USING hnsw (embedding vector_l2_ops) WITH (m = 5)")
     assert open_store(metric="l2").inspect().ann.m == 5
-    assert open_store().inspect().metric in (Metric.COSINE, Metric.L2)
+    with pytest.raises(UsageError, match="has indexes of 2 metrics: cosine, l2") as caught:
+        open_store()
+    assert 'metric = "cosine" in [store]' in caught.value.hint
+
+
+def test_the_index_of_another_column_says_nothing_of_this_one(db, open_store):
+    make_docs(db, index=None)
+    db.execute("ALTER TABLE docs ADD embedding_title vector(8)")
+    db.execute("CREATE INDEX ON docs USING hnsw ((embedding_title::halfvec(8)) halfvec_ip_ops)")
+    found = open_store(embedding="embedding").inspect()
+    assert (found.metric, found.ann.kind) == (Metric.COSINE, "none")
+
+
+def test_an_index_on_a_halfvec_cast_tells_the_metric_and_that_we_search_without_it(db, open_store):
+    make_docs(db, index="hnsw ((embedding::halfvec(8)) halfvec_l2_ops)")
+    store = open_store()
+    found = store.inspect()
+    assert (found.metric, found.ann.kind) == (Metric.L2, "none")
+    assert any("vecmigrate searches v0 by the column itself, exactly" in warning for warning in found.warnings)
+    assert store.health(store.adopt(CONTROL.model)).index_used is None
+
+
+@pytest.mark.parametrize("index", ["hnsw (embedding vector_cosine_ops) WHERE embedding IS NOT NULL", "hnsw (embedding vector_cosine_ops)"])
+def test_an_index_that_searches_use_is_seen_to_be_used(db, open_store, index):
+    make_docs(db, index=index)
+    store = open_store()
+    health = store.health(store.adopt(CONTROL.model))
+    assert (health.index_valid, health.index_used) == (True, True)
+
+
+def test_the_index_of_a_partitioned_table_is_used_by_its_partitions(db, open_store):
+    db.execute(
+        "CREATE TABLE docs (id bigint, part int, content text, embedding vector(8), PRIMARY KEY (id, part)) PARTITION BY LIST (part);"
+        " CREATE TABLE docs_one PARTITION OF docs FOR VALUES IN (1); CREATE TABLE docs_two PARTITION OF docs FOR VALUES IN (2);"
+        " CREATE INDEX docs_ann ON docs USING hnsw (embedding vector_cosine_ops)"
+    )
+    for id, text in enumerate(TEXTS):
+        db.execute("INSERT INTO docs VALUES (%s, %s, %s, %s)", [id, 1 + id % 2, text, vector_of(text)])
+    store = open_store()
+    health = store.health(store.adopt(CONTROL.model))
+    assert (health.index_valid, health.index_used) == (True, True)
 
 
 def test_an_index_of_a_distance_we_do_not_know_is_passed_over(db, open_store):

@@ -234,3 +234,18 @@ def test_the_sql_function_answers_as_the_store_and_refuses_another_models_vector
         db.execute(call, [CANDIDATE.model.fingerprint, "[1,2]"])
     with pytest.raises(psycopg.errors.RaiseException, match="no serving version"):
         db.execute(f"SELECT {state}.search('nowhere', 'x', '[1]'::vector, 3)")
+
+
+@pytest.mark.parametrize(
+    ("set_by_the_dba", "k", "used"), [("400", 10, "400"), ("400", 600, "600"), ("10", 10, "40"), (None, 10, "40"), (None, 5000, "1000")]
+)
+def test_the_search_is_never_narrower_than_the_dba_has_set_it(db, dsn, open_store, set_by_the_dba, k, used):
+    make_docs(db)
+    store = open_store(dsn=dsn if set_by_the_dba is None else f"{dsn}%20-chnsw.ef_search%3D{set_by_the_dba}")
+    store.adopt(CONTROL.model)
+
+    def inside(session):
+        store._searcher._settings(session, k)
+        return session.execute("SHOW hnsw.ef_search").fetchone()[0]
+
+    assert store._searcher.database.read(inside) == used

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from vecmigrate.errors import GateFailed, UsageError
+from vecmigrate.errors import DataError, GateFailed, UsageError
 
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
     from vecmigrate.dataset import Dataset
     from vecmigrate.evaluation import CompareRequest, Comparison, GateResult
+    from vecmigrate.records import Query
     from vecmigrate.versions import IndexVersion
 
 
@@ -39,7 +41,7 @@ def compare_command(
     if candidate.number == control.number:
         raise UsageError(f"{candidate.name} can't be compared with itself", hint="--against names another version")
     dataset = _dataset(session, candidate, reference)
-    found = _compare(session, control, candidate, _request(session, candidate, dataset, not no_texts))
+    found = _compare(session, control, candidate, _request(session, (control, candidate), dataset, not no_texts))
     gate = judge_gate(found, session.config.gate)
     saved = found.save(session.folder("comparisons"))
     if report:
@@ -59,40 +61,77 @@ def _dataset(session: Session, candidate: IndexVersion, reference: str | None) -
     """The dataset that the candidate was trained on, so that its test queries are unseen; for other models the newest."""
     from vecmigrate.cli.dataset import find_dataset
 
-    trained_on = lineage(session, candidate).get("dataset")
-    if reference is None or not trained_on:
-        return find_dataset(session, reference or trained_on)
-    chosen = find_dataset(session, reference)
-    if chosen.hash != trained_on:
-        session.err.print(
-            f"warning: {candidate.model.name} was trained on dataset {trained_on[:12]}; it may have seen queries of {chosen.hash[:12]}"
-        )
-    return chosen
+    return find_dataset(session, reference or lineage(session, candidate).get("dataset"))
 
 
-def lineage(session: Session, candidate: IndexVersion) -> dict[str, str]:
-    """What the model of a version was trained on; empty for one that was not trained here."""
-    entries = [e for e in session.catalog.entries() if e.model.fingerprint == candidate.model.fingerprint]
-    return dict(entries[-1].lineage) if entries else {}
+def lineage(session: Session, version: IndexVersion) -> Mapping[str, Any]:
+    """Where the model of a version comes from; empty for one that was not trained here."""
+    return _lineage_of(session, version.model.fingerprint)
 
 
-def _request(session: Session, candidate: IndexVersion, dataset: Dataset, show_texts: bool) -> CompareRequest:
-    from vecmigrate.dataset import Split
+def _lineage_of(session: Session, fingerprint: str) -> Mapping[str, Any]:
+    entries = [e for e in session.catalog.entries() if e.model.fingerprint == fingerprint]
+    return entries[-1].lineage if entries else {}
+
+
+def _trained_on(session: Session, version: IndexVersion) -> list[str]:
+    """The hashes of the datasets that a version's model, and each model that it was made from, was trained on."""
+    found: list[str] = []
+    fingerprint, passed = version.model.fingerprint, set[str]()
+    while fingerprint and fingerprint not in passed:
+        passed.add(fingerprint)
+        origin = _lineage_of(session, fingerprint)
+        found += [origin["dataset"]] if "dataset" in origin else []
+        fingerprint = origin.get("base", {}).get("fingerprint", "")
+    return found
+
+
+def _unseen(session: Session, versions: tuple[IndexVersion, IndexVersion], dataset: Dataset) -> tuple[list[Query], tuple[str, ...]]:
+    """The test queries that neither side's model has met in the training of an earlier round, and what there is to say of the others."""
+    from vecmigrate.dataset import Split, list_datasets, met_in_training
+
+    here = {d.hash: d for d in list_datasets(session.folder("datasets"))}
+    queries, notes = dataset.queries(Split.TEST), []
+    met: set[str] = set()
+    for side, version in zip(("control", "candidate"), versions, strict=True):
+        others = [h for h in _trained_on(session, version) if h != dataset.hash]
+        gone = [h[:12] for h in others if h not in here]
+        by_this = met_in_training(queries, [here[h] for h in others if h in here])
+        met |= by_this
+        if by_this:
+            notes.append(f"{len(by_this)} of {len(queries)} test queries left out: the {side}'s model met them in an earlier training")
+        if gone:
+            notes.append(
+                f"the {side}'s model was also trained on dataset {', '.join(gone)}, which is not here: it may have seen test queries"
+            )
+    if met and len(met) == len(queries):
+        raise DataError("; ".join(notes), hint="build a dataset from a newer log: vecmigrate logs import, then vecmigrate dataset build")
+    return [query for query in queries if query.id not in met], tuple(notes)
+
+
+def _request(session: Session, versions: tuple[IndexVersion, IndexVersion], dataset: Dataset, show_texts: bool) -> CompareRequest:
+    from vecmigrate.dataset import Split, list_datasets
     from vecmigrate.evaluation import CompareRequest
     from vecmigrate.evaluation.subject import DEFAULT_MEASURES
 
-    gate = session.config.gate
+    gate, candidate = session.config.gate, versions[1]
     entries = [e for e in session.catalog.entries() if e.model.fingerprint == candidate.model.fingerprint]
+    queries, notes = _unseen(session, versions, dataset)
+    trained_on = set(_trained_on(session, candidate))
+    asked = {query.id for query in queries}
     return CompareRequest(
-        queries=dataset.queries(Split.TEST),
-        judgments=dataset.judgments(Split.TEST),
+        queries=queries,
+        judgments=[j for j in dataset.judgments(Split.TEST) if j.query_id in asked],
         encoders=session.encoders,
-        trained_chunks=dataset.trained_chunks,
+        trained_chunks=frozenset[str]().union(
+            *(d.trained_chunks for d in list_datasets(session.folder("datasets")) if d.hash in trained_on)
+        ),
         measures=tuple(dict.fromkeys([gate.measure, *DEFAULT_MEASURES])),
         confidence=gate.confidence,
         show_texts=show_texts,
         dataset_hash=dataset.hash,
         training_verdict=(entries[-1].verdict or "") if entries else "",
+        notes=notes,
     )
 
 

@@ -48,16 +48,16 @@ def cutover_command(session: Session, version_or_plan: str | None, no_gate: bool
 
 
 def next_to_serve(session: Session, label: str | None) -> IndexVersion:
-    """The named version, or the newest that is ready; where none is and the last flip was a cutover, the one it went to: it serves."""
+    """The named version, or the newest that is ready. Right after a cutover that is one newer than what serves, or else what serves."""
     from vecmigrate.cutover import last_flip
     from vecmigrate.cutover.switch import CUTOVER
     from vecmigrate.versions import State
 
-    versions = session.store.versions()
-    if label is None and not any(v.state is State.READY for v in versions):
-        latest = last_flip(session.store)
-        if latest is not None and str(latest.detail.get("reason", "")).startswith(CUTOVER):
-            return session.version(f"v{session.pointer().active}")
+    latest = last_flip(session.store) if label is None else None
+    if latest is not None and str(latest.detail.get("reason", "")).startswith(CUTOVER):
+        active = session.pointer().active
+        if not any(v.state is State.READY and v.number > active for v in session.store.versions()):
+            return session.version(f"v{active}")
     return session.candidate(label)
 
 

@@ -26,6 +26,11 @@ GUIDE = """\
 @click.option("--dsn-env", default="DATABASE_URL", show_default=True, help="PostgreSQL: the environment variable that holds the DSN.")
 @click.option("--text", "text_column", help="PostgreSQL: the column that was embedded [default: detected].")
 @click.option("--embedding", help="PostgreSQL: the vector column [default: detected].")
+@click.option(
+    "--metric",
+    type=click.Choice(["cosine", "inner_product", "l2"]),
+    help="PostgreSQL: how vectors are compared [default: as the index does].",
+)
 @click.option("--where", help="PostgreSQL: an SQL condition that selects the collection's rows.")
 @click.option("--chroma-path", help="Chroma: a persistent directory.")
 @click.option("--chroma-url", help="Chroma: a server, http://host:port.")
@@ -41,7 +46,7 @@ def init_command(session: Session, /, output: Path, force: bool, collection: str
     """Look at a store and write vecmigrate.toml.
 
     Secrets stay out of the file: it names the environment variable that holds the DSN. Other keys of [store] for PostgreSQL:
-    text_sql, key, metadata, metric.
+    text_sql, key, metadata.
     """
     from vecmigrate.cli.inspect import inspection_lines
     from vecmigrate.registry import open_store
@@ -64,7 +69,13 @@ def init_command(session: Session, /, output: Path, force: bool, collection: str
 
 def _settings(given: dict[str, str | None]) -> tuple[str, dict[str, Any]]:
     chroma = {"path": given["chroma_path"], "url": given["chroma_url"], "source": given["source"]}
-    postgres = {"table": given["table"], "text": given["text_column"], "embedding": given["embedding"], "where": given["where"]}
+    postgres = {
+        "table": given["table"],
+        "text": given["text_column"],
+        "embedding": given["embedding"],
+        "metric": given["metric"],
+        "where": given["where"],
+    }
     if any(chroma.values()):
         if given["table"]:
             raise UsageError("--table is PostgreSQL's, --chroma-path, --chroma-url and --source are Chroma's", hint="name one store")

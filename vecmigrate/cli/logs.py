@@ -28,6 +28,7 @@ def logs_command() -> None:
 @click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="What a field is called in the log, such as user_query=q.")
 @click.option("--resolve-by", type=click.Choice(["auto", "id", "metadata", "text"]), help="How the log names chunks.")
 @click.option("--metadata-key", help="The metadata field that holds what the log names.")
+@click.option("--min-rating", type=float, help="The least rating that counts as relevant [default: as in vecmigrate.toml, else 1].")
 @click.pass_obj
 def import_command(session: Session, /, path: Path | None, columns: tuple[str, ...], **given: Any) -> None:
     """Read a log (JSONL, CSV, Parquet, a table or SQL), match it with the store, and note it in vecmigrate.toml.
@@ -39,6 +40,8 @@ def import_command(session: Session, /, path: Path | None, columns: tuple[str, .
         raise UsageError(
             "which log?", hint="vecmigrate logs import PATH, --table SCHEMA.TABLE or --sql 'SELECT …'; `logs stats` reads that of [log]"
         )
+    if given["min_rating"] is None:
+        given["min_rating"] = session.config.log.min_rating
     section = _section(path, columns, given)
     data, lines = _worth(*read_log(session, section, Path.cwd()))
     _note(session, section)
@@ -61,7 +64,7 @@ def _section(path: Path | None, columns: tuple[str, ...], given: dict[str, Any])
     renamed = dict(c.partition("=")[::2] for c in columns)
     if not all(renamed.values()):
         raise UsageError("--column needs OURS=THEIRS", hint="such as --column user_query=q")
-    source = {"path": path.resolve() if path else None, "columns": renamed, **{k: v for k, v in given.items() if v}}
+    source = {"path": path.resolve() if path else None, "columns": renamed, **{k: v for k, v in given.items() if v is not None}}
     try:
         return LogSection.model_validate(source)
     except ValidationError as error:
@@ -96,4 +99,7 @@ def _note(session: Session, section: LogSection) -> None:
     if section.path is not None and section.path.is_relative_to(file.parent.resolve()):
         noted["path"] = str(section.path.relative_to(file.parent.resolve()))
     document["log"] = noted
-    file.write_text(tomlkit.dumps(document), encoding="utf-8")
+    try:
+        file.write_text(tomlkit.dumps(document), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}", hint="make it writable, then import again") from error

@@ -39,8 +39,11 @@ class CutoverPlan:
             )
 
     def save(self, path: Path) -> None:
-        """Write the plan as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        """Write the plan as JSON. Raises `UsageError` where that can't be."""
+        try:
+            path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}", hint="--output names another file") from error
 
     @classmethod
     def load(cls, path: Path) -> Self:

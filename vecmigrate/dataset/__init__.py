@@ -4,8 +4,9 @@ JudgedLog + store ─► build_dataset ─► Dataset ─► training_pairs, dev
 """
 
 from vecmigrate.dataset.building import build_dataset
+from vecmigrate.dataset.exposure import met_in_training
 from vecmigrate.dataset.frozen import Dataset, latest, list_datasets
 from vecmigrate.dataset.pairs import DevSet, TrainingPair
 from vecmigrate.dataset.splitting import Split
 
-__all__ = ["Dataset", "DevSet", "Split", "TrainingPair", "build_dataset", "latest", "list_datasets"]
+__all__ = ["Dataset", "DevSet", "Split", "TrainingPair", "build_dataset", "latest", "list_datasets", "met_in_training"]

@@ -164,7 +164,8 @@ def _unit_vectors(mining: Mining, queries: Sequence[Query], hits: Sequence[tuple
     wanted |= {j.chunk_id for query in queries for j in judged.judgments[query.id]}
     wanted |= {id for query in queries for id in judged.relevant_to_group[query.group]}
     vectors = mining.store.vectors(mining.control, sorted(wanted))
-    norms = {id: float(np.linalg.norm(vector)) for id, vector in vectors.items()}
+    shape = (mining.control.model.dimension,)
+    norms = {id: float(np.linalg.norm(vector)) if vector.shape == shape else 0.0 for id, vector in vectors.items()}
     return {id: vector / norms[id] for id, vector in vectors.items() if np.isfinite(norms[id]) and norms[id] > 0}
 
 

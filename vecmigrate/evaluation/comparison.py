@@ -58,7 +58,7 @@ def compare(store: Store, control: IndexVersion, candidate: IndexVersion, reques
     exact = _exact_check(subject, sample, served, request)
     found = _assemble(store, subject, request, (a, b), exact)
     found = replace(found, epoch=before.epoch if before else None)
-    return replace(found, warnings=cautions(found, moved=store.pointer() != before)).sealed()
+    return replace(found, warnings=(*request.notes, *cautions(found, moved=store.pointer() != before))).sealed()
 
 
 def _assemble(

@@ -207,8 +207,9 @@ def _acceleration(differences: Values) -> float:
 
 
 def _corrected(level: float, means: Values, mean: float, acceleration: float) -> float:
-    """The percentile that BCa reads instead of `level`. Resamples that equal the mean count half."""
-    below = (means < mean).sum() + 0.5 * (means == mean).sum()
+    """The percentile that BCa reads instead of `level`. Resamples that equal the mean, but for rounding, count half."""
+    equal = np.abs(means - mean) <= TIE
+    below = ((means < mean) & ~equal).sum() + 0.5 * equal.sum()
     bias = _NORMAL.inv_cdf(float(np.clip(below / len(means), 1e-6, 1 - 1e-6)))
     z = bias + _NORMAL.inv_cdf(level)
     return _NORMAL.cdf(bias + z / max(1 - acceleration * z, _POLE))

@@ -33,7 +33,7 @@ class CompareRequest:
 
     `k` is how many hits a reader asks for. The search goes as deep as the deepest cutoff, at most 100. `trained_chunks` are the ids
     that training pairs named: they part the queries into "seen document" and "unseen document". With `show_texts` off, the result
-    holds ids and figures only.
+    holds ids and figures only. `notes` stand first among its warnings.
     """
 
     queries: Sequence[Query]
@@ -48,6 +48,7 @@ class CompareRequest:
     show_texts: bool = True
     dataset_hash: str = ""
     training_verdict: str = ""
+    notes: tuple[str, ...] = ()
     progress: Progress = field(default=_silent, compare=False)
 
     @property

@@ -37,16 +37,34 @@ def reference(value: Any) -> str:
         case bool() | bytes():
             raise ValueError(f"{_shown(value)} is not an id")
         case str():
-            return clean(value).strip()
+            text = clean(value).strip()
+            return _composite_of_text(text) or text
         case float() | Decimal():
             return _whole(value)
         case int() | UUID() | date():
             return str(value)
         case list() | tuple():
-            return json.dumps([reference(part) for part in value], ensure_ascii=False)
+            return _composite(value)
         case Mapping():
             return reference(_first(value, ID_KEYS, "id"))
     raise ValueError(f"{_shown(value)} is not an id")
+
+
+def _composite(parts: Iterable[Any]) -> str:
+    """As the stores write the id of a key of several columns."""
+    return json.dumps([reference(part) for part in parts], ensure_ascii=False, separators=(",", ":"))
+
+
+def _composite_of_text(text: str) -> str:
+    """The same of a JSON array of several texts and numbers; empty for any other text."""
+    parts = _json_list(text) if text.startswith("[") else None
+    if (
+        not isinstance(parts, list)
+        or len(parts) < 2
+        or not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts)
+    ):
+        return ""
+    return _composite(parts)
 
 
 def references(value: Any, *, split: bool = True) -> tuple[str, ...]:

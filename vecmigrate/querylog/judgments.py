@@ -142,7 +142,7 @@ def _judged(resolved: ResolvedLog, asked: Mapping[str, _Asked], kept: tuple[list
         dropped_events=dict(+counts.events),
         dropped_queries=dict(counts.queries),
         set_aside=dict(+counts.pairs),
-        warnings=(*resolved.report.warnings, *_robot_warning(counts.events[ROBOT], len(resolved.events))),
+        warnings=(*resolved.report.warnings, *_robot_warning(counts.events[ROBOT], len(resolved.events)), *_rating_warning(resolved)),
     )
     return JudgedLog(queries, judgments, report)
 
@@ -152,6 +152,15 @@ def _robot_warning(dropped: int, events: int) -> tuple[str, ...]:
         return ()
     hint = "if session_id or user_id is a service's account, map it to another column"
     return (f"{dropped:,} of {events:,} searches look like robots'; {hint}",)
+
+
+def _rating_warning(resolved: ResolvedLog) -> tuple[str, ...]:
+    """Ratings that all count as good are stars on a scale whose lower end nobody has named, more often than they are praise alone."""
+    given = [act.value for event in resolved.events for act in event.feedback if act.kind is FeedbackKind.RATING]
+    if not given or min(given) < resolved.min_rating or max(given) == min(given):
+        return ()
+    scale = f"all {len(given):,} ratings, from {min(given):g} to {max(given):g}, count as relevant"
+    return (f"{scale}; say from where on one is good: vecmigrate logs import --min-rating N",)
 
 
 def _gather(resolved: ResolvedLog, rules: JudgmentRules, counts: _Counts) -> dict[str, _Asked]:
@@ -216,7 +225,7 @@ def _judgments(query_id: str, entry: _Asked, min_rating: float, counts: _Counts)
 
 def _decide(verdicts: _Verdicts, min_rating: float, counts: _Counts) -> tuple[float | None, float]:
     """Grade and weight: ratings by majority of raters, else 1 for clicks and citations. Raters evenly split: no judgment."""
-    votes = len(verdicts.clicks) + len(verdicts.citations)
+    votes = len(verdicts.clicks | verdicts.citations)
     if not verdicts.ratings:
         return 1.0, weight_of(votes)
     means = [sum(values) / len(values) for values in verdicts.ratings.values()]

@@ -20,6 +20,8 @@ from vecmigrate.versions import SEARCHABLE, Element, IndexVersion
 SAMPLE = 64
 MIN_COSINE = {Element.FLOAT32: 0.9999, Element.FLOAT16: 0.999}
 """The least cosine between a stored vector and its text re-embedded that counts as the same model; halves lose bits."""
+MOST_STALE = 10_000
+"""Stale rows beyond which no sample is re-embedded: which rows still hold their vector's text can't be told any more."""
 BF16_MIN_COSINE = 0.999
 """bf16 encoders round differently from batch to batch."""
 
@@ -86,11 +88,12 @@ def verify(store: Store, version: IndexVersion, encoder: Encoder | None, *, samp
     """Compare `version` with its source. Without an encoder nothing is re-embedded, and `sampled` is 0."""
     differences = store.differences(version)
     health = store.health(version)
-    cosines = cosines_of_sample(store, version, encoder, sample, seed) if encoder is not None and sample else {}
+    provable = encoder is not None and sample > 0 and differences.n_stale <= MOST_STALE
+    cosines = cosines_of_sample(store, version, encoder, sample, seed) if encoder is not None and provable else {}
     least = least_cosine(version)
     foreign = tuple(sorted(i for i, c in cosines.items() if not c >= least))
     lowest = round(min(cosines.values()), 5) if cosines else None
-    unproved = encoder is not None and sample > 0 and not cosines and bool(differences.present) and version.number > 0
+    unproved = provable and not cosines and not differences.n_stale and bool(differences.present) and version.number > 0
     return Verification(version, differences, health, len(cosines), lowest, foreign, unproved)
 
 
@@ -103,7 +106,7 @@ def cosines_of_sample(store: Store, version: IndexVersion, encoder: Encoder, siz
     """Chunk id → cosine between its stored vector and its text re-embedded, for chunks that are in the version and not stale."""
     chunks = store.sample(size, seed=seed) or (next(store.scan(batch_size=size), ()) if version.number else ())
     found = store.vectors(version, [c.id for c in chunks])
-    stale = set(store.differences(version, sample=10_000).stale) if found else set()
+    stale = set(store.differences(version, sample=MOST_STALE).stale) if found else set()
     chunks = [c for c in chunks if c.id in found and c.id not in stale]
     fresh = encoder.encode_documents([c.text for c in chunks])
     return {chunk.id: _cosine(found[chunk.id], vector) for chunk, vector in zip(chunks, fresh, strict=True)}

@@ -1,7 +1,9 @@
 -- name: settings
--- why: a filter must not cost results: the scan goes on until k rows pass; plans are made for the values at hand
+-- why: a filter must not cost results: the scan goes on until k rows pass; plans are made for the values at hand; what the DBA has set
+-- for ef_search is never lowered
 SELECT pg_catalog.set_config('plan_cache_mode', 'force_custom_plan', true), pg_catalog.set_config('jit', 'off', true),
-    pg_catalog.set_config('hnsw.ef_search', %(ef_search)s, true)
+    pg_catalog.set_config('hnsw.ef_search',
+        greatest(nullif(pg_catalog.current_setting('hnsw.ef_search', true), '')::int, %(ef_search)s::int)::text, true)
 
 -- name: iterative
 -- why: needs pgvector 0.8

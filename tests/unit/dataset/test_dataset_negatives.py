@@ -50,6 +50,18 @@ def mined(angles, judgments, *, queries=(QUERY,), hashes=None, metric=Metric.COS
     return mine(mining, queries, Judged(by_query, relevant, hashes or {}))
 
 
+def test_vectors_of_another_dimension_have_no_part(monkeypatch):
+    """As a column without a declared dimension may hold them, after a half-done re-embedding."""
+    vectors = MemoryStore.vectors
+
+    def mixed(store, version, ids):
+        return {id: np.ones(3, np.float32) if id in ("odd", "pos2") else v for id, v in vectors(store, version, ids).items()}
+
+    monkeypatch.setattr(MemoryStore, "vectors", mixed)
+    pairs, _ = mined({**ABOVE, "pos": 20, "odd": 50, "neg": 60, "pos2": 21}, [POSITIVE, Judgment("q", "pos2", 1.0)])
+    assert {pair.chunk_id: pair.negatives for pair in pairs} == {"pos": ("neg",), "pos2": ()}
+
+
 # The positive at 20°, cosine 0.940; the limit at 0.95 of that is 0.893, which is 26.8°. Near-duplicates of it lie within 18.2°.
 POSITIVE = Judgment("q", "pos", 1.0, 0.75)
 ABOVE = {f"above{i}": 1 + i for i in range(4)}

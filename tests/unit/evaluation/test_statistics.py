@@ -271,3 +271,13 @@ def test_the_corrected_percentile_is_efrons():
     z = bias + scipy.stats.norm.ppf(0.025)
     expected = scipy.stats.norm.cdf(bias + z / (1 - 0.03 * z))
     assert _corrected(0.025, means, 0.60, 0.03) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("size", [0.125, 0.1309297535714574, 1 / 3, 0.6309297535714575, 0.1 + 0.2])
+@pytest.mark.parametrize(("wins", "losses", "n"), [(8, 2, 100), (7, 1, 60), (3, 3, 80)])
+def test_the_interval_of_differences_of_one_size_is_that_of_whole_numbers_times_the_size(size, wins, losses, n):
+    """Rounding must not decide on which side of the mean the many resamples fall that equal it."""
+    signs = np.array([1.0] * wins + [-1.0] * losses + [0.0] * (n - wins - losses))
+    whole = bootstrap_interval(signs, Procedure())
+    found = bootstrap_interval(signs * size, Procedure())
+    assert (found.low / size, found.high / size) == pytest.approx((whole.low, whole.high), abs=1e-6)

@@ -27,7 +27,7 @@ NOON = datetime(2024, 5, 6, 12, 0, tzinfo=UTC)
         (None, ""),
         (float("nan"), ""),
         (UUID("12345678-1234-5678-1234-567812345678"), "12345678-1234-5678-1234-567812345678"),
-        (["t1", 7], '["t1", "7"]'),
+        (["t1", 7], '["t1","7"]'),
         ({"id": 5, "rank": 1}, "5"),
         ({"object_id": "x"}, "x"),
         ({"document_id": "x"}, "x"),
@@ -69,7 +69,7 @@ def test_what_is_no_id_is_refused(value):
         (["a", None, ""], ("a",)),
         (42, ("42",)),
         ([{"id": "a"}, {"id": "b"}], ("a", "b")),
-        ([["t", 1], ["t", 2]], ('["t", "1"]', '["t", "2"]')),
+        ([["t", 1], ["t", 2]], ('["t","1"]', '["t","2"]')),
         ("[draft] notes", ("[draft] notes",)),
     ],
 )
@@ -226,3 +226,13 @@ def test_no_value_whatever_raises_anything_but_value_error(value):
             read(value)
         except ValueError as error:
             assert str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("value", [["acme", 0], ("acme", "0"), '["acme","0"]', '["acme", 0]', ' [ "acme" , "0" ] '])
+def test_a_key_of_several_columns_is_written_as_the_stores_write_it(value):
+    assert fields.reference(value) == '["acme","0"]'
+
+
+@pytest.mark.parametrize("value", ["[draft] plan", "[]", '["one"]', "[1.5, 2]", "[true, 1]", '[["a"], "b"]'])
+def test_a_text_that_begins_with_a_bracket_stays_as_it_is(value):
+    assert fields.reference(value) == value

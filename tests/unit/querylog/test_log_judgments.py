@@ -127,7 +127,9 @@ def test_queries_are_sliced_by_length(text, expected):
 
 def test_a_citation_counts_like_a_click():
     assert only(judged(event("vpn", Feedback("d1", CITATION)))) == Judgment(query_id_of("vpn"), "d1", 1.0, 0.5)
-    assert only(judged(event("vpn", Feedback("d1", CITATION), click(), session="s"))).weight == 0.75
+    one_person = event("vpn", Feedback("d1", CITATION), click(), session="s")
+    assert only(judged(one_person)).weight == 0.5
+    assert only(judged(one_person, event("vpn", click(), session="t"))).weight == 0.75
 
 
 @pytest.mark.parametrize(
@@ -274,3 +276,11 @@ def test_the_warnings_of_the_resolution_are_carried_on():
     assert judged(event("vpn", click("d1"), click("x"), click("y"))).report.warnings == (
         "fewer than half of the references are chunks of the store (1 of 3)",
     )
+
+
+@pytest.mark.parametrize(
+    ("stars", "min_rating", "warned"), [((1, 5), 1.0, True), ((1, 5), 4.0, False), ((0, 1), 1.0, False), ((1, 1), 1.0, False)]
+)
+def test_stars_that_all_count_as_good_are_warned_of(stars, min_rating, warned):
+    found = judged(*(event(f"vpn {s}", rating(s), session=str(i)) for i, s in enumerate(stars)), min_rating=min_rating)
+    assert any("count as relevant; say from where on one is good" in w for w in found.report.warnings) is warned

@@ -36,6 +36,21 @@ def test_a_stale_row_is_found_and_not_taken_for_another_model(store, ready, new,
     assert verify(store, ready, new).problems == ("1 rows have changed in the source since, such as 'b'",)
 
 
+def test_stale_rows_are_not_taken_for_another_model_however_many_they_are(store, ready, new, old, monkeypatch):
+    monkeypatch.setattr("vecmigrate.reindex.verification.MOST_STALE", 2)
+    for id in "abcd":
+        store.put(Chunk(id, f"something else entirely {id}"), old.encode_documents(["x"])[0])
+    found = verify(store, ready, new)
+    assert (found.sampled, found.only_behind) == (0, True)
+    assert found.problems == ("4 rows have changed in the source since, such as 'a', 'b', 'c'",)
+
+
+def test_a_version_of_which_every_row_is_stale_is_behind_and_no_more(store, ready, new, old):
+    for id in "abcde":
+        store.put(Chunk(id, f"something else entirely {id}"), old.encode_documents(["x"])[0])
+    assert verify(store, ready, new).only_behind
+
+
 def test_an_extra_row_is_found(store, ready, new):
     store.delete("b")
     assert verify(store, ready, new).problems == ("1 rows are gone from the source, such as 'b'",)
