@@ -40,6 +40,10 @@ BY_NAME: Mapping[str, tuple[type[VecmigrateError], str]] = {
 }
 """Every error class of chromadb.errors, what it becomes, and the hint. What InternalError hides is told by its text."""
 
+_CUT_OFF = (
+    "Chroma's index file is cut off, as by a kill while it was written; if it is a version's: vecmigrate shadow drop, then build anew"
+)
+
 BY_TEXT: tuple[tuple[str, type[VecmigrateError], str], ...] = (
     ("is full", DiskFull, "free disk space; `chroma vacuum` gives back what dropped collections held"),
     ("No space left", DiskFull, "free disk space; `chroma vacuum` gives back what dropped collections held"),
@@ -49,6 +53,8 @@ BY_TEXT: tuple[tuple[str, type[VecmigrateError], str], ...] = (
     ("Permission denied", AccessDenied, "the directory must be readable and writable for this user"),
     ("file is not a database", StoreError, "chroma.sqlite3 is damaged; restore it from a backup"),
     ("Could not connect to a Chroma server", StoreUnavailable, "start it, or check url in [store]"),
+    ("Error getting embedding", StoreError, _CUT_OFF),
+    ("Error loading hnsw index", StoreError, _CUT_OFF),
     ("expecting embedding with dimension", WrongSpace, "the vectors are of another model"),
 )
 

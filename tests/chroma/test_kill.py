@@ -1,9 +1,11 @@
 """kill -9 in the middle of a build, and of the server under it: the next run goes on, nothing is missing, double or unfindable."""
 
+import contextlib
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ import time
 import numpy as np
 import pytest
 
+from vecmigrate.errors import StoreError
 from vecmigrate.testing.chroma import ChromaServer, create_filled
 from vecmigrate.testing.hooks import CANDIDATE, CONTROL, finish, row
 from vecmigrate.versions import Metric, State
@@ -212,4 +215,34 @@ store.activate(int(sys.argv[2]), expect_epoch=int(sys.argv[3]), actor="op")
         assert states[1 - pointer.active] is not State.ACTIVE
         assert store.activate(number, expect_epoch=epoch, actor="op").epoch == epoch + 1
         assert len([event for event in store.history() if event.kind == "activate"]) == epoch
+        store.close()
+
+
+def test_an_index_file_that_a_kill_cut_off_is_said_and_the_version_can_be_dropped(tmp_path):
+    """Chroma writes its index in place: a kill in that moment leaves half a file, which no reader can mend."""
+    import chromadb
+
+    path = tmp_path / "chroma"
+    client = chromadb.PersistentClient(path)
+    create_filled(client, "app", [row(id, text) for id, text in _texts().items()], Metric.COSINE)
+    close_client(client)
+    settings = {"path": str(path), "source": "app"}
+    _builder(settings).communicate(timeout=120)
+    with contextlib.closing(sqlite3.connect(path / "chroma.sqlite3")) as database:
+        query = "SELECT s.id FROM segments s JOIN collections c ON c.id = s.collection WHERE s.scope = 'VECTOR' AND c.name LIKE '%.v1'"
+        ((segment,),) = database.execute(query).fetchall()
+    file = path / segment / "data_level0.bin"
+    os.truncate(file, file.stat().st_size // 2)
+    store = adapter.open(settings, collection="docs")
+    version = store.versions()[1]
+    with pytest.raises(StoreError, match="Error getting embedding") as caught:
+        store.vectors(version, list(_texts()))
+    assert "vecmigrate shadow drop, then build anew" in caught.value.hint
+    store.drop(store.advance(version, State.CANCELLED, actor="t"))
+    store.close()
+    store = adapter.open(settings, collection="docs")
+    try:
+        assert store.differences(store.create_version(CANDIDATE.model)).n_missing == ROWS
+        assert len(store.vectors(store.versions()[0], list(_texts()))) == ROWS
+    finally:
         store.close()

@@ -90,19 +90,19 @@ def survive(settings: dict[str, str], folder: Path, kills: int, seed: int) -> in
     file = folder / "settings.json"
     file.write_text(json.dumps(settings), encoding="utf-8")
     chance = random.Random(seed)
-    died = sum(kill_when(start(file), chance.randint(0, 30 // kills), chance.random() * 0.1) for _ in range(kills))
+    died = sum(kill_when(start(file), chance.randint(0, 60 // kills), chance.random() * 0.1) for _ in range(kills))
     last = start(file)
     out, err = last.communicate(timeout=120)
-    assert last.returncode == 0, err
+    assert last.returncode == 0, f"{out[-200:]}\n{err}"
     assert died >= kills - 1, "the builds ended before they could be killed: the test proves nothing"
     check(settings)
     return int(out.splitlines()[-1].split()[1])
 
 
 def test_a_build_killed_three_times_is_finished_by_running_it_again(settings, tmp_path):
-    assert survive(settings, tmp_path, kills=3, seed=1) < 3000, "the last run encoded everything again"
+    assert 0 < survive(settings, tmp_path, kills=3, seed=1) < 3000, "the last run encoded everything again, or had nothing to do"
 
 
 @pytest.mark.slow
 def test_a_build_killed_at_ten_random_points_is_finished_by_running_it_again(settings, tmp_path):
-    assert survive(settings, tmp_path, kills=10, seed=2) < 3000, "the last run encoded everything again"
+    assert 0 < survive(settings, tmp_path, kills=10, seed=2) < 3000, "the last run encoded everything again, or had nothing to do"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -119,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run and exit with the documented code: 0 ok, 1 error, 2 usage, 3 gate, 4 preflight, 5 conflict, 6 stale plan,
     7 store unavailable, 130 interrupted.
     """
+    faulthandler.enable()  # a driver that crashes is named by the traceback
     args = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(run(args))
 
