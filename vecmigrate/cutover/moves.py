@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from vecmigrate.cutover.switch import Flip, flip
 from vecmigrate.encoding.encoder import Encoder, EncoderSource
 from vecmigrate.errors import PreflightRefused, VecmigrateError
-from vecmigrate.reindex import sync, verify
+from vecmigrate.reindex import Verification, sync, verify
 from vecmigrate.store import Store
 from vecmigrate.versions import SEARCHABLE, IndexVersion, State
 
@@ -88,6 +88,14 @@ def doubts_about_going_back(store: Store, target: IndexVersion, encoders: Encode
     except VecmigrateError as error:
         doubts.append(f"queries could not be encoded for it here: {error.message}")
     found = verify(store, target, encoder)
-    if not target.number and len(found.not_by_this_model) <= TOLERATED * found.sampled:
-        found = replace(found, not_by_this_model=())
-    return (*doubts, *found.problems)
+    return (*doubts, *(found if target.number else _as_it_served(found)).problems)
+
+
+def _as_it_served(found: Verification) -> Verification:
+    """v0 without what it served with before: its index, its unusable vectors, and a few that are of an older text."""
+    few = len(found.not_by_this_model) <= TOLERATED * found.sampled
+    return replace(
+        found,
+        health=replace(found.health, bad_vectors=0, index_valid=None, index_used=None),
+        not_by_this_model=() if few else found.not_by_this_model,
+    )

@@ -1,5 +1,7 @@
 """Going forth and back: what keeps an operator from it, and what doesn't."""
 
+from dataclasses import replace
+
 import pytest
 
 from vecmigrate.cutover import Order, doubts_about_going_back, move
@@ -79,6 +81,21 @@ def test_rows_that_the_application_wrote_without_a_vector_are_a_doubt(store):
     forth(store)
     store.put(Chunk("naked", "no vector"), None)
     assert doubts_about_going_back(store, version(store, 0), BOTH) == ("1 rows of the source are missing, such as 'naked'",)
+
+
+def test_what_the_applications_own_index_served_with_before_is_no_doubt(store, monkeypatch):
+    forth(store)
+    health = store.health
+    monkeypatch.setattr(store, "health", lambda v: replace(health(v), bad_vectors=3, index_valid=False, index_used=False))
+    assert doubts_about_going_back(store, version(store, 0), BOTH) == ()
+
+
+def test_of_a_version_of_ours_a_broken_index_is_a_doubt(store, monkeypatch):
+    forth(store)
+    move(store, BOTH, Order(version(store, 0), 2, "me", "rollback"))
+    health = store.health
+    monkeypatch.setattr(store, "health", lambda v: replace(health(v), bad_vectors=3))
+    assert doubts_about_going_back(store, version(store, 1), BOTH) == ("3 vectors are zero, NaN or of another size",)
 
 
 def test_vectors_of_another_model_in_the_applications_own_index_are_a_doubt(store):
