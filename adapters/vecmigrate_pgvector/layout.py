@@ -197,7 +197,7 @@ def _metric(table: Table, index: VectorIndex | None, indexes: Sequence[VectorInd
     if index is None and indexes:
         warnings.append(
             f"the index {indexes[0].schema}.{indexes[0].name} is on {indexes[0].expression}: vecmigrate searches v0 by the column itself,"
-            " exactly, so v0's latency and recall are not those of your readers"
+            " exactly, which is slow on a large table; v0's latency and recall in comparisons are not those of your readers"
         )
     if index is not None and not index.valid:
         warnings.append(
