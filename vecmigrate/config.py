@@ -187,4 +187,14 @@ def load_config(path: Path | None = None) -> Config:
 def _complaint(file: Path, error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"]) or "the file"
+    if first["type"] == "extra_forbidden":
+        return f"{file.name}: {key} is unknown; known there: {', '.join(_known_keys(first['loc'][:-1]))}"
     return f"{file.name}: {key}: {first['msg']}"
+
+
+def _known_keys(section: tuple[int | str, ...]) -> list[str]:
+    """The keys of a section, or of the file."""
+    if not section:
+        return sorted(set(Config.model_fields) - {"root"})
+    annotation = Config.model_fields[str(section[0])].annotation
+    return sorted(annotation.model_fields) if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []

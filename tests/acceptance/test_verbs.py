@@ -212,8 +212,85 @@ def test_a_rollback_after_most_rows_vanished_names_the_way_out(shop, type_, mode
         type_("cutover", label, "--no-gate")
     delete_most(shop)
     refused = type_("rollback", code=4)
-    assert "shadow sync --allow-mass-deletion" in refused["message"]
+    assert "vecmigrate shadow sync v1 --allow-mass-deletion" in refused["message"]
     assert type_("rollback", "--accept-missing")["active"] == 1
+
+
+def test_a_mass_deletion_is_refused_by_plan_and_sync_before_anything_is_asked(shop, type_, models):
+    type_("shadow", "build", "--model", models[1])
+    delete_most(shop)
+    refused = type_("plan", "v1", "--no-gate", code=4)
+    assert (refused["ok"], refused["next"].endswith("vecmigrate shadow sync v1 --allow-mass-deletion")) == (False, True)
+    assert "refusing to remove that many unasked" in type_("shadow", "sync", code=4)["message"]
+    assert counts(type_, "v1")["extra"] == 30
+    assert type_("shadow", "sync", "v1", "--allow-mass-deletion")["versions"][0]["removed"] == 30
+    assert type_("plan", "v1", "--no-gate")["ok"] is False  # the comparison alone is missing now
+
+
+def test_what_the_way_back_lacks_is_said_before_the_cutover(shop, type_, models):
+    if not isinstance(shop, PostgresApplication):
+        pytest.skip("in Chroma every row has a vector")
+    import psycopg
+
+    type_("shadow", "build", "--model", models[1])
+    with psycopg.connect(shop.dsn) as connection:
+        connection.execute("UPDATE docs SET embedding = NULL WHERE id IN ('d01', 'd02')")
+    cautions = type_("plan", "v1", "--no-gate")["cautions"]
+    assert cautions[0] == "docs@v0 lacks 2 rows that have no vector there: going back to it will need --accept-missing"
+
+
+def test_retiring_the_way_back_is_cautioned_and_status_names_one_that_is_left(shop, type_, models, monkeypatch, capsys):
+    for model in models:
+        type_("shadow", "build", "--model", model)
+    for label in ("v1", "v2"):
+        type_("cutover", label, "--no-gate")
+    assert type_("status")["next"] == "to go back: vecmigrate rollback"
+    answer(monkeypatch, "docs@v1\n")
+    assert run(["retire", "v1"]) == 0
+    assert "it is what vecmigrate rollback goes to now; afterwards: vecmigrate rollback --to v0" in capsys.readouterr().err
+    assert type_("status")["next"] == "to go back: vecmigrate rollback --to v0"
+    assert type_("rollback", code=4)["message"] == "docs@v1 is retired: it was destroyed"
+    assert type_("rollback", "--to", "v0")["active"] == 0
+
+
+def test_a_version_that_is_gone_is_refused_by_every_verb_in_the_same_words(shop, type_, models):
+    type_("shadow", "build", "--model", models[1])
+    type_("shadow", "drop", "v1")
+    verbs = (
+        ["plan", "v1"],
+        ["verify", "v1"],
+        ["cutover", "v1"],
+        ["compare", "v1"],
+        ["query", "x", "--version", "v1"],
+        ["shadow", "sync", "v1"],
+    )
+    assert {type_(*verb, code=4)["message"] for verb in verbs} == {"docs@v1 was dropped: its rows are gone"}
+
+
+def test_an_unfinished_version_is_said_to_be_unfinished_and_how_it_goes_on(shop, type_, models):
+    from vecmigrate.config import load_config
+    from vecmigrate.encoding import ModelCatalog
+    from vecmigrate.registry import open_store
+    from vecmigrate.versions import State
+
+    type_("models", "add", models[1], "--name", "other")
+    type_("shadow", "build", "--model", models[0])
+    section = load_config().store
+    store = open_store(section.adapter, section.settings, collection="docs")
+    made = store.create_version(ModelCatalog(load_config().workspace_path / "models").get("other").model)
+    store.advance(made, State.BACKFILLING, actor="t")
+    store.close()
+    hint = "vecmigrate shadow build --model other"
+    refused = type_("verify", "v2", code=1)
+    assert refused["problems"] == [
+        "40 rows of the source are missing, such as 'd00', 'd01', 'd02'",
+        "docs@v2 is backfilling: it is not built to the end",
+    ]
+    assert refused["next"] == f"{hint} goes on with v2"
+    assert [type_(*verb, code=4)["hint"] for verb in (["shadow", "sync", "v2"], ["compare", "v2"], ["cutover", "v2", "--no-gate"])] == [
+        hint
+    ] * 3
+    assert type_("shadow", "build", "--model", "other")["version"] == "v2"
 
 
 def test_status_counts_the_rows_of_every_store(shop, models, capsys, type_):
@@ -297,6 +374,14 @@ def test_what_the_model_was_made_from_has_met_in_training_counts_too(shop, type_
     found = type_("compare", "v1", "--no-gate")["comparison"]
     assert found["queries"]["compared"] == 30
     assert any(earlier[:12] in warning and "which is not here" in warning for warning in found["warnings"])
+
+
+def test_a_comparison_says_that_the_candidate_is_behind(shop, type_, models, tmp_path):
+    freeze(type_, tmp_path, 0, 100)
+    type_("shadow", "build", "--model", models[1])
+    write(shop, "late", "a row that came after the build", [1.0, *[0.0] * 15])
+    found = type_("compare", "v1", "--no-gate")["comparison"]
+    assert found["warnings"][0] == "docs@v1 is behind its source (missing 1, stale 0, extra 0): vecmigrate shadow sync v1 first"
 
 
 def test_a_model_that_was_not_trained_here_has_no_seen_documents(shop, type_, models, tmp_path):

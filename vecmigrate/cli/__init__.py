@@ -140,7 +140,7 @@ def run(args: list[str]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\ninterrupted; nothing is lost: the same command goes on where this one stopped", err=True)
+        click.echo("\ninterrupted; what was finished is kept: the same command goes on from there", err=True)
         return INTERRUPTED
     except VecmigrateError as error:
         return _fail(error, as_json="--json" in args and not session.emitted, verbose=verbose)

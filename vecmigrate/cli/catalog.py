@@ -33,7 +33,6 @@ def list_command(session: Session) -> None:
         "verdict",
         "source",
         right=("dim", "max tokens"),
-        wrap=("name",),
         cut=("source",),
     )
     for e in entries:
@@ -81,4 +80,4 @@ def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]
 
 
 def _data(entry: ModelEntry) -> dict[str, Any]:
-    return {**entry.model.to_dict(), "verdict": entry.verdict, "lineage": dict(entry.lineage), "created_at": entry.created_at}
+    return {**entry.model.to_dict(), "verdict": entry.verdict, "lineage": dict(entry.lineage), "created_at": entry.created_at.isoformat()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from vecmigrate.errors import DataError, GateFailed, UsageError
+from vecmigrate.errors import DataError, GateFailed, PreflightRefused, UsageError
 
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
@@ -37,7 +37,8 @@ def compare_command(
     from vecmigrate.evaluation.terminal import render_terminal
 
     candidate = session.candidate(version)
-    control = session.version(against or f"v{session.pointer().active}")
+    control = session.standing(against or f"v{session.pointer().active}")
+    _require_searchable(control, candidate)
     if candidate.number == control.number:
         raise UsageError(f"{candidate.name} can't be compared with itself", hint="--against names another version")
     dataset = _dataset(session, candidate, reference)
@@ -55,6 +56,17 @@ def compare_command(
     if not gate.passed and not no_gate:
         failures = "; ".join(f"{c.name}: {c.observed}, expected {c.expected}" for c in gate.failures)
         raise GateFailed(f"{candidate.name}: {gate.outcome}: {failures}", hint=_next(gate, candidate))
+
+
+def _require_searchable(*versions: IndexVersion) -> None:
+    from vecmigrate.versions import SEARCHABLE
+
+    for version in versions:
+        if version.state not in SEARCHABLE:
+            raise PreflightRefused(
+                f"{version.name} is {version.state} and cannot be searched yet",
+                hint=f"vecmigrate shadow build --model {version.model.name}",
+            )
 
 
 def _dataset(session: Session, candidate: IndexVersion, reference: str | None) -> Dataset:
@@ -106,6 +118,10 @@ def _unseen(session: Session, versions: tuple[IndexVersion, IndexVersion], datas
             )
     if met and len(met) == len(queries):
         raise DataError("; ".join(notes), hint="build a dataset from a newer log: vecmigrate logs import, then vecmigrate dataset build")
+    behind = session.store.differences(versions[1], sample=0)
+    if versions[1].number and not behind.clean:
+        shown = f"missing {behind.n_missing}, stale {behind.n_stale}, extra {behind.n_extra}"
+        notes.append(f"{versions[1].name} is behind its source ({shown}): vecmigrate shadow sync {versions[1].label} first")
     return [query for query in queries if query.id not in met], tuple(notes)
 
 

@@ -50,7 +50,7 @@ def _other(session: Session, label: str | None) -> IndexVersion | None:
     from vecmigrate.versions import State
 
     if label:
-        return session.version(label)
+        return session.standing(label)
     ready = [v for v in session.store.versions() if v.state is State.READY]
     return ready[-1] if ready else None
 

@@ -8,6 +8,7 @@ import rich_click as click
 
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
+    from vecmigrate.versions import IndexVersion
 
 
 @click.command("retire")
@@ -20,8 +21,21 @@ def retire_command(session: Session, version: str) -> None:
 
     target = session.version(version)
     require_retirable(target)
-    plan = [f"plan   drop {target.location or target.name} with {target.rows if target.rows is not None else 'its'} rows", "undo   none"]
-    session.confirm(plan, typed=target.name)
+    session.confirm(_plan_lines(session, target), typed=target.name)
     with session.store.operation("retire", actor=session.actor):
         gone = retire(session.store, target, actor=session.actor)
     session.emit({"version": gone.label, "state": gone.state}, [f"{gone.name} is retired"], following="vecmigrate status")
+
+
+def _plan_lines(session: Session, target: IndexVersion) -> list[str]:
+    from vecmigrate.cutover import ways_back
+
+    ways = ways_back(session.store)
+    left = [label for label in ways if label != target.label]
+    first = ways[:1] == [target.label] and session.pointer().previous == target.number
+    instead = f"; afterwards: vecmigrate rollback --to {left[0]}" if left else "; afterwards there is no way back"
+    return [
+        f"plan   drop {target.location or target.name} with {target.rows if target.rows is not None else 'its'} rows",
+        *([f"  caution  it is what vecmigrate rollback goes to now{instead}"] if first else []),
+        "undo   none",
+    ]

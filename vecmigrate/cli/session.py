@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from vecmigrate.versions import IndexVersion, Pointer
 
 
+PIPED_WIDTH = 160
+"""Columns of a table that goes into a file or a pipe, where nobody's window is to be kept to."""
+
+
 class Session:
     """One run of the command line."""
 
@@ -133,12 +137,22 @@ class Session:
             raise NotFound(f"{self.store.collection} has no version v{number}; there are: {there}", hint="vecmigrate status")
         return found[number]
 
+    def standing(self, label: str) -> IndexVersion:
+        """As `version`, but raises `PreflightRefused` for one whose rows are gone."""
+        from vecmigrate.versions import GONE, State
+
+        found = self.version(label)
+        if found.state in GONE:
+            what = "was retired" if found.state is State.RETIRED else "was dropped"
+            raise PreflightRefused(f"{found.name} {what}: its rows are gone", hint="vecmigrate status lists the versions")
+        return found
+
     def candidate(self, label: str | None) -> IndexVersion:
         """The named version, or the newest that is ready. Raises `PreflightRefused` when none is."""
         from vecmigrate.versions import State
 
         if label is not None:
-            return self.version(label)
+            return self.standing(label)
         ready = [v for v in self.store.versions() if v.state is State.READY]
         if not ready:
             raise PreflightRefused(f"no version of {self.store.collection} is ready", hint="vecmigrate shadow build makes one")
@@ -151,7 +165,8 @@ class Session:
         """stdout: the data."""
         from rich.console import Console
 
-        return Console(markup=False, highlight=False, emoji=False)
+        width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+        return Console(markup=False, highlight=False, emoji=False, width=width)
 
     @cached_property
     def err(self) -> Console:

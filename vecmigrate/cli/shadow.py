@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -92,10 +93,10 @@ def _build_plan(session: Session, entry: ModelEntry, resumable: IndexVersion | N
     rows = session.store.count()
     what = f"go on with {resumable.name} ({resumable.state})" if resumable else f"make a new version of {session.store.collection}"
     verdict = f", verdict: {entry.verdict}" if entry.verdict else ""
-    size = max(1, round(rows * entry.model.dimension * 4 / 2**20))
+    size = math.ceil(rows * entry.model.dimension * 4 / 2**20)
     same = [v.name for v in session.store.versions() if v.state is State.ACTIVE and v.model.fingerprint == entry.model.fingerprint]
     return [
-        f"plan   {what}: {rows} chunks under {entry.model.name} ({entry.model.fingerprint[:12]}{verdict}), up to {size} MiB of vectors",
+        f"plan   {what}: {rows} chunks under {entry.model.name} ({entry.model.fingerprint[:12]}{verdict}), about {size} MiB of vectors, and their index",
         *(f"  caution  {name}, which serves, was made by this very model" for name in same),
         "       beside the application's data, which is only read",
         "undo   vecmigrate shadow drop VERSION",
@@ -148,12 +149,12 @@ def sync_command(session: Session, version: str | None, allow_mass_deletion: boo
     from vecmigrate.versions import SEARCHABLE, State
 
     store = session.store
-    chosen = [session.version(version)] if version else [v for v in store.versions() if v.number and v.state in SEARCHABLE]
+    chosen = [session.standing(version)] if version else [v for v in store.versions() if v.number and v.state in SEARCHABLE]
     chosen.sort(key=lambda v: v.state is not State.ACTIVE)  # what serves comes first
     if chosen:
-        session.confirm(_sync_plan(store, chosen))
+        session.confirm(_sync_plan(store, chosen, allow_mass_deletion))
     with store.operation("shadow sync", actor=session.actor):
-        outcomes = [_synced(session, v, allow_mass_deletion, alone=version is not None) for v in chosen]
+        outcomes = [_synced(session, v, allow_mass_deletion, alone=len(chosen) == 1) for v in chosen]
     data = {"versions": [o for o, _ in outcomes]}
     session.emit(data, [line for _, line in outcomes] or ["no version is kept up yet"], following="vecmigrate status --check")
     failed = [o for o, _ in outcomes if "error" in o]
@@ -163,10 +164,14 @@ def sync_command(session: Session, version: str | None, allow_mass_deletion: boo
         )
 
 
-def _sync_plan(store: Store, versions: list[IndexVersion]) -> list[str]:
+def _sync_plan(store: Store, versions: list[IndexVersion], allow_mass_deletion: bool) -> list[str]:
+    from vecmigrate.reindex import refuse_mass_deletion
+
     lines = []
     for version in versions:
         found = store.differences(version, sample=0)
+        if not allow_mass_deletion and len(versions) == 1:
+            refuse_mass_deletion(version, found)
         lines.append(f"plan   {version.name}: encode {found.n_missing} missing and {found.n_stale} stale rows, remove {found.n_extra}")
     return [*lines, "undo   none needed: a version follows its source, which is only read"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
+    from vecmigrate.store import Differences, Store
     from vecmigrate.versions import IndexVersion, Pointer
 
 
@@ -22,15 +24,14 @@ def status_command(session: Session, check: bool) -> None:
     store = session.store
     versions, pointer = store.versions(), store.pointer()
     lag = {v.number: store.differences(v, sample=0) for v in versions if v.state not in GONE} if check else {}
-    rows = [_row(v, pointer) | ({"differences": _counts(lag[v.number])} if v.number in lag else {}) for v in versions]
+    counted = {n: {"rows": found.present, "differences": _counts(found)} for n, found in lag.items()}
+    rows = [_row(v, pointer) | counted.get(v.number, {}) for v in versions]
     data = {"collection": store.collection, "pointer": _pointer(pointer), "versions": rows}
     if pointer is None:
-        session.emit(
-            data, [f"{store.collection}: no versions yet; the application's own index serves"], following="vecmigrate shadow build"
-        )
+        session.emit(data, [f"{store.collection}: no versions yet; the application's own index serves"], following=_first_step(session))
         return
     head = f"{store.collection}: v{pointer.active} serves (epoch {pointer.epoch}), before it " + _label(pointer.previous)
-    session.emit(data, [head, version_table(versions, pointer, lag)], following=_next(versions, pointer))
+    session.emit(data, [head, version_table(versions, pointer, lag)], following=_next(store, versions, pointer, lag))
 
 
 def _label(number: int | None) -> str:
@@ -60,16 +61,29 @@ def _counts(found: Any) -> dict[str, int]:
     return {"missing": found.n_missing, "stale": found.n_stale, "extra": found.n_extra}
 
 
-def _next(versions: Any, pointer: Pointer) -> str:
+def _first_step(session: Session) -> str:
+    """Before there is a version: build one of a model that was trained, or train one."""
+    trained = any(e.verdict for e in session.catalog.entries())
+    return (
+        "vecmigrate shadow build" if trained else "vecmigrate dataset build, then vecmigrate train; or vecmigrate shadow build --model NAME"
+    )
+
+
+def _next(store: Store, versions: Sequence[IndexVersion], pointer: Pointer, lag: Mapping[int, Differences]) -> str:
+    from vecmigrate.cutover import ways_back
     from vecmigrate.versions import State
 
-    states = {v.state: v.label for v in versions}
     unfinished = (State.PLANNED, State.BACKFILLING, State.INDEXING, State.CATCHING_UP, State.FAILED)
     begun = [v for v in versions if v.state in unfinished]
     if begun:
         return f"vecmigrate shadow build --model {begun[-1].model.name} goes on with {begun[-1].label}"
-    if State.READY in states:
-        return f"vecmigrate compare {states[State.READY]}"
-    if pointer.active:
-        return "vecmigrate shadow sync; to go back: vecmigrate rollback"
-    return f"vecmigrate cutover {states[State.STANDBY]}" if State.STANDBY in states else "vecmigrate shadow build"
+    behind = any(not lag[v.number].clean for v in versions if v.number and v.number in lag)
+    ready = [v.label for v in versions if v.state is State.READY]
+    back = ways_back(store)
+    steps = ["vecmigrate shadow sync"] if behind else []
+    steps += [f"vecmigrate compare {ready[-1]}, then vecmigrate cutover {ready[-1]}"] if ready else []
+    if pointer.active and back:
+        steps.append("to go back: vecmigrate rollback" + ("" if back[0] == f"v{pointer.previous}" else f" --to {back[0]}"))
+    elif not pointer.active and back and not ready:
+        steps.append(f"vecmigrate cutover {back[0]}")
+    return "; ".join(steps) or "vecmigrate shadow build"

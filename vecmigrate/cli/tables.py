@@ -43,7 +43,7 @@ def plain_table(*headers: str, right: Sequence[str] = (), wrap: Sequence[str] = 
 def version_table(versions: Sequence[IndexVersion], pointer: Pointer, lag: Mapping[int, Differences]) -> PlainTable:
     """One line for each version; the one that serves has an arrow."""
     headers = ["", "version", "state", "model", "rows", *(["missing", "stale", "extra"] if lag else ["fingerprint", "dim"])]
-    table = plain_table(*headers, right=("dim", "rows", "missing", "stale", "extra"), wrap=("model",))
+    table = plain_table(*headers, right=("dim", "rows", "missing", "stale", "extra"))
     for v in versions:
         arrow = "→" if v.number == pointer.active else ""
         counted = lag[v.number].present if v.number in lag else v.rows

@@ -11,6 +11,7 @@ from vecmigrate.errors import DataError
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
     from vecmigrate.reindex import Verification
+    from vecmigrate.store import Health
 
 
 @click.command("verify")
@@ -24,16 +25,23 @@ def verify_command(session: Session, version: str | None, sample: int) -> None:
     """
     from vecmigrate.reindex import verify
 
-    chosen = session.version(version or f"v{session.pointer().active}")
+    chosen = session.standing(version or f"v{session.pointer().active}")
     found = verify(session.store, chosen, session.encoders.encoder_for(chosen) if sample else None, sample=sample)
-    following = "vecmigrate status" if found.ok else _remedy(chosen.number)
+    following = "vecmigrate status" if found.ok else _remedy(found)
     session.emit(found.to_dict(), verification_lines(found), following=following)
     if not found.ok:
         raise DataError(f"{chosen.name}: {'; '.join(found.problems)}", hint=following)
 
 
-def _remedy(number: int) -> str:
-    return f"vecmigrate shadow sync v{number}" if number else "the application maintains v0: see the rows named above"
+def _remedy(found: Verification) -> str:
+    from vecmigrate.versions import SEARCHABLE
+
+    version = found.version
+    if not version.number:
+        return "the application maintains v0: see the rows named above"
+    if version.state not in SEARCHABLE:
+        return f"vecmigrate shadow build --model {version.model.name} goes on with {version.label}"
+    return f"vecmigrate shadow sync {version.label}" if found.only_behind else f"vecmigrate shadow drop {version.label}, and build anew"
 
 
 def verification_lines(found: Verification) -> list[str]:
@@ -41,9 +49,15 @@ def verification_lines(found: Verification) -> list[str]:
     d, h = found.differences, found.health
     lines = [
         f"{found.version.name}: {d.present} rows of {d.expected} expected; missing {d.n_missing}, stale {d.n_stale}, extra {d.n_extra}",
-        f"vectors: {h.bad_vectors} unusable; index: {h.detail or 'ok'}",
+        f"vectors: {h.bad_vectors} unusable; index: {h.detail or _index_in_a_word(h)}",
     ]
     if found.sampled:
         alike = found.sampled - len(found.not_by_this_model)
         lines.append(f"re-embedded: {alike} of {found.sampled} equal, lowest cosine {found.lowest_cosine}")
-    return lines + [f"problem: {p}" for p in found.problems]
+    return lines if found.ok else [*lines, "NOT verified"]
+
+
+def _index_in_a_word(health: Health) -> str:
+    if health.index_valid is None:
+        return "none"
+    return "valid" + (", not used" if health.index_used is False else "") if health.index_valid else "not valid"

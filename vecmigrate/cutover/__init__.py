@@ -4,7 +4,7 @@ from vecmigrate.cutover.checks import Check, Evidence, Preflight, preflight
 from vecmigrate.cutover.disposal import cancel, retire
 from vecmigrate.cutover.moves import Move, Order, catch_up, doubts_about_going_back, move, require_served
 from vecmigrate.cutover.plan import CutoverPlan, make_plan
-from vecmigrate.cutover.switch import Flip, flip, last_flip, rollback_target
+from vecmigrate.cutover.switch import Flip, flip, last_flip, rollback_target, ways_back
 
 __all__ = [
     "Check",
@@ -25,4 +25,5 @@ __all__ = [
     "require_served",
     "retire",
     "rollback_target",
+    "ways_back",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vecmigrate.errors import GateFailed, PreflightRefused
 from vecmigrate.evaluation import Comparison, GateResult
-from vecmigrate.reindex import Verification
+from vecmigrate.reindex import Verification, refuse_mass_deletion
 from vecmigrate.versions import IndexVersion, State
 
 MAY_SERVE = frozenset({State.READY, State.STANDBY})
@@ -69,16 +69,27 @@ def preflight(
 
 
 def _state(target: IndexVersion) -> Check:
-    return Check("state", target.state in MAY_SERVE, f"{target.name} is {target.state}", f"vecmigrate shadow build {target.label}")
+    return Check(
+        "state", target.state in MAY_SERVE, f"{target.name} is {target.state}", f"vecmigrate shadow build --model {target.model.name}"
+    )
 
 
 def _complete(verification: Verification, before_sync: bool) -> Check:
     found = verification.differences
     if before_sync and verification.only_behind:
-        return Check("complete", True, f"{'; '.join(verification.problems)}: brought up to date first")
+        return _brought_up_to_date(verification)
     seen = "; ".join(verification.problems) or f"{found.present} of {found.expected} rows, {verification.sampled} sampled vectors equal"
     hint = f"vecmigrate shadow sync {verification.version.label}, then vecmigrate verify {verification.version.label}"
     return Check("complete", verification.ok, seen, hint)
+
+
+def _brought_up_to_date(verification: Verification) -> Check:
+    """What the cutover's own sync will do about rows that are behind; it removes no more than a fifth of a version unasked."""
+    try:
+        refuse_mass_deletion(verification.version, verification.differences)
+    except PreflightRefused as error:
+        return Check("complete", False, error.message, error.hint)
+    return Check("complete", True, f"{'; '.join(verification.problems)}: brought up to date first")
 
 
 def _compared(target: IndexVersion, active: IndexVersion, evidence: Evidence) -> Check:

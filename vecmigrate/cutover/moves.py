@@ -67,7 +67,9 @@ def require_served(target: IndexVersion) -> None:
     if target.state is State.STANDBY:
         return
     why = "it was destroyed" if target.state is State.RETIRED else "it never served"
-    hint = f"vecmigrate cutover {target.label}" if target.state is State.READY else "vecmigrate status lists the versions"
+    hint = (
+        f"vecmigrate cutover {target.label}" if target.state is State.READY else "vecmigrate rollback --to a standby of vecmigrate status"
+    )
     raise PreflightRefused(f"{target.name} is {target.state}: {why}", hint=hint)
 
 

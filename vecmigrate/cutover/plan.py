@@ -55,7 +55,8 @@ class CutoverPlan:
             lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
             return cls(**lists)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path} is not a plan: {error}", hint="vecmigrate plan VERSION -o plan.json writes one") from error
+            why = f"it has no {error}" if isinstance(error, KeyError) else error
+            raise UsageError(f"{path} is not a plan: {why}", hint="vecmigrate plan VERSION -o plan.json writes one") from error
 
 
 def make_plan(store: Store, target: IndexVersion, pointer: Pointer, checks: Preflight) -> CutoverPlan:
@@ -68,7 +69,7 @@ def make_plan(store: Store, target: IndexVersion, pointer: Pointer, checks: Pref
         fingerprint=target.model.fingerprint,
         steps=_steps(store, target, pointer),
         undo=f"vecmigrate rollback --to v{pointer.active} (no re-embedding; v{pointer.active} is kept until it is retired)",
-        cautions=_cautions(store, target),
+        cautions=_cautions(store, target, pointer),
         checks=tuple(f"{'ok  ' if c.ok else 'FAIL'} {c.name}: {c.seen}" for c in checks.checks),
     )
 
@@ -83,10 +84,18 @@ def _steps(store: Store, target: IndexVersion, pointer: Pointer) -> tuple[str, .
     )
 
 
-def _cautions(store: Store, target: IndexVersion) -> tuple[str, ...]:
+def _cautions(store: Store, target: IndexVersion, pointer: Pointer) -> tuple[str, ...]:
     cautions = [
+        _holes(store, pointer.active),
         "applications that search their own table or collection, not through the pointer, stay on v0",
         f"rows written after the last sync are not in {target.label} until vecmigrate shadow sync runs again" if target.number else "",
         store.can(Capability.CONCURRENT_PROCESSES).reason,
     ]
     return tuple(c for c in cautions if c)
+
+
+def _holes(store: Store, active: int) -> str:
+    """What the application's own index lacks, which no sync of ours brings in: it would be missed after going back."""
+    control = next(v for v in store.versions() if v.number == 0)
+    lacking = 0 if active else store.differences(control, sample=0).n_missing
+    return f"{control.name} lacks {lacking} rows that have no vector there: going back to it will need --accept-missing" if lacking else ""

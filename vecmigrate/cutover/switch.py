@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vecmigrate.errors import PreflightRefused
 from vecmigrate.store import Store
-from vecmigrate.versions import AuditEvent, Pointer
+from vecmigrate.versions import AuditEvent, Pointer, State
 
 CUTOVER = "cutover"
 ROLLBACK = "rollback"
@@ -65,3 +65,10 @@ def rollback_target(store: Store) -> int | None:
     if str(latest.detail.get("reason", "")).startswith(ROLLBACK):
         return None
     return pointer.previous
+
+
+def ways_back(store: Store) -> list[str]:
+    """The labels of the versions that a rollback can go to, the one that served before the last cutover first."""
+    pointer = require_pointer(store)
+    standing = [v for v in store.versions() if v.state is State.STANDBY]
+    return [v.label for v in sorted(standing, key=lambda v: (v.number != pointer.previous, -v.number))]

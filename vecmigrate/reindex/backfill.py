@@ -21,7 +21,7 @@ from vecmigrate.encoding.encoder import Encoder
 from vecmigrate.errors import PreflightRefused, VecmigrateError
 from vecmigrate.records import Chunk
 from vecmigrate.reindex.pipeline import WINDOW, fill
-from vecmigrate.store import Store
+from vecmigrate.store import Differences, Store
 from vecmigrate.versions import GONE, SEARCHABLE, IndexVersion, State
 
 MASS_DELETION = 0.2
@@ -68,6 +68,9 @@ class _Meter:
     def __call__(self, chunks: Sequence[Chunk], truncated: int) -> None:
         self.loaded += len(chunks)
         self.truncated += truncated
+        self.tell()
+
+    def tell(self) -> None:
         if self._tell is not None:
             self._tell(self.progress())
 
@@ -98,6 +101,7 @@ def build(
     _check(version, encoder)
     found = store.differences(version, sample=0)
     meter = _Meter(found.expected, found.present - found.n_stale - found.n_extra, progress)
+    meter.tell()
     try:
         version = _advance_to_ready(store, version, encoder, meter, actor)
         removed = _catch_up(store, version, encoder, meter, allow_mass_deletion=version.state is not State.READY)
@@ -118,7 +122,7 @@ def sync(store: Store, version: IndexVersion, encoder: Encoder, *, allow_mass_de
     _check(version, encoder)
     if version.state not in SEARCHABLE:
         raise PreflightRefused(
-            f"{version.name} is {version.state}: there is nothing to sync yet", hint=f"vecmigrate shadow build {version.label}"
+            f"{version.name} is {version.state}: there is nothing to sync yet", hint=f"vecmigrate shadow build --model {version.model.name}"
         )
     found = store.differences(version, sample=0)
     meter = _Meter(found.expected, found.present - found.n_stale - found.n_extra, None)
@@ -163,13 +167,19 @@ def _catch_up(store: Store, version: IndexVersion, encoder: Encoder, meter: _Met
     )
 
 
-def _remove_extra(store: Store, version: IndexVersion, allow_mass_deletion: bool) -> int:
-    found = store.differences(version, sample=REMOVAL_BATCH)
-    if not allow_mass_deletion and found.n_extra > MASS_DELETION * max(found.present, 1):
+def refuse_mass_deletion(version: IndexVersion, found: Differences) -> None:
+    """Raise `PreflightRefused` when bringing `version` up to date would remove more than a fifth of it."""
+    if found.n_extra > MASS_DELETION * max(found.present, 1):
         raise PreflightRefused(
             f"{found.n_extra} of {found.present} rows of {version.name} are gone from the source; refusing to remove that many unasked",
-            hint="check that this role sees all rows (row security?), then vecmigrate shadow sync --allow-mass-deletion",
+            hint=f"check that this role sees all rows (row security?), then vecmigrate shadow sync {version.label} --allow-mass-deletion",
         )
+
+
+def _remove_extra(store: Store, version: IndexVersion, allow_mass_deletion: bool) -> int:
+    found = store.differences(version, sample=REMOVAL_BATCH)
+    if not allow_mass_deletion:
+        refuse_mass_deletion(version, found)
     removed = 0
     while found.extra:
         back = {i for i, chunk in store.fetch(found.extra).items() if chunk.text.strip()}

@@ -2,12 +2,13 @@
 
     pending ──(reader thread)──► encode (this thread) ──(writer thread)──► load
 
-The encoder is nearly all of the cost, so reading and writing hide behind it. A window that is loaded is finished work: what a killed
-run left undone is what `Store.pending` yields the next time.
+The encoder is nearly all of the cost, so reading and writing hide behind it. A window is sorted by length and goes through in parts that
+take a few seconds each. A part that is loaded is finished work: what a killed run left undone is what `Store.pending` yields the next time.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -20,23 +21,26 @@ from vecmigrate.versions import IndexVersion
 
 WINDOW = 2048
 """Chunks sorted by length together: enough that batches of one length waste about 1 % on padding."""
+FIRST_PART = 128
+PART_SECONDS = 4.0
+"""About how long a part is encoded: that much work a kill can cost, and so often progress is told."""
 
 T = TypeVar("T")
 
 OnLoaded = Callable[[Sequence[Chunk], int], None]
-"""Called after each window is in the store: its chunks, and how many of them were longer than the model reads."""
+"""Called after each part is in the store: its chunks, and how many of them were longer than the model reads."""
 
 
 def fill(store: Store, version: IndexVersion, encoder: Encoder, on_loaded: OnLoaded) -> int:
     """Bring every pending chunk into `version`; returns how many were loaded.
 
-    Raises whatever the store or the encoder raises; windows loaded before stay loaded.
+    Raises whatever the store or the encoder raises; parts loaded before stay loaded.
     """
     loaded = 0
     with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
         writing: Future[None] | None = None
         windows = store.pending(version, batch_size=WINDOW)
-        for chunks in _one_ahead(reader, windows):
+        for chunks in _parts(_one_ahead(reader, windows)):
             vectors = encoder.encode_documents([c.text for c in chunks])
             truncated = encoder.count_truncated([c.text for c in chunks])
             if writing is not None:
@@ -47,6 +51,22 @@ def fill(store: Store, version: IndexVersion, encoder: Encoder, on_loaded: OnLoa
         if writing is not None:
             writing.result()
     return loaded
+
+
+def _parts(windows: Iterator[Sequence[Chunk]]) -> Iterator[Sequence[Chunk]]:
+    """The windows, each from its shortest text to its longest, in parts whose size follows from how long the last one took."""
+    size = FIRST_PART
+    for window in windows:
+        rest = sorted(window, key=lambda chunk: len(chunk.text))
+        while rest:
+            part, rest = rest[:size], rest[size:]
+            start = time.monotonic()
+            yield part
+            took = time.monotonic() - start
+            if len(part) == size and took < PART_SECONDS / 2:
+                size = min(2 * size, WINDOW)
+            elif took > PART_SECONDS:
+                size = max(size // 2, FIRST_PART // 2)
 
 
 def _write(store: Store, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> None:

@@ -41,7 +41,7 @@ class Provenance:
             return
         raise PreflightRefused(
             self.sentence(),
-            hint="check [control] model and prompts, and that [store] text or text_sql is exactly what was embedded; --trust-control skips this",
+            hint="check [control] model and prompts, and that [store] text or text_sql is exactly what was embedded; vecmigrate shadow build --trust-control goes on all the same",
         )
 
 

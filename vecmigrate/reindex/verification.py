@@ -42,14 +42,16 @@ class Verification:
     def problems(self) -> tuple[str, ...]:
         """One sentence each; empty means verified."""
         d, h = self.differences, self.health
+        unfinished = self.version.number > 0 and self.version.state not in SEARCHABLE
         found = [
             (d.n_missing, f"{d.n_missing} rows of the source are missing{_like(d.missing)}"),
             (d.n_stale, f"{d.n_stale} rows have changed in the source since{_like(d.stale)}"),
             (d.n_extra, f"{d.n_extra} rows are gone from the source{_like(d.extra)}"),
-            (self.unproved, "no vector could be re-embedded and compared, so nothing shows which model made them"),
+            (unfinished, f"{self.version.name} is {self.version.state}: it is not built to the end"),
+            (self.unproved and not unfinished, "no vector could be re-embedded and compared, so nothing shows which model made them"),
             (h.bad_vectors, f"{h.bad_vectors} vectors are zero, NaN or of another size"),
-            (h.index_valid is False, f"the index is not valid: {h.detail}"),
-            (h.index_used is False, f"searches don't use the index: {h.detail}"),
+            (h.index_valid is False and not unfinished, f"the index is not valid{_because(h.detail)}"),
+            (h.index_used is False and not unfinished, f"searches don't use the index{_because(h.detail)}"),
             (
                 len(self.not_by_this_model),
                 f"{len(self.not_by_this_model)} of {self.sampled} sampled vectors were not made by model "
@@ -117,6 +119,10 @@ def _cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
         return 0.0
     norms = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
     return float(a @ b) / norms if norms else 0.0
+
+
+def _because(detail: str) -> str:
+    return f": {detail}" if detail else ""
 
 
 def _like(ids: tuple[str, ...]) -> str:

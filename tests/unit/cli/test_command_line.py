@@ -121,7 +121,7 @@ def test_an_error_with_json_is_one_object_on_stdout(failing, capsys):
 def test_an_interruption_says_that_the_same_command_goes_on(failing, capsys):
     failing(KeyboardInterrupt())
     assert run(["status"]) == 130
-    assert "the same command goes on where this one stopped" in capsys.readouterr().err
+    assert "the same command goes on from there" in capsys.readouterr().err
 
 
 def test_a_traceback_is_shown_only_when_asked_for(failing, capsys):

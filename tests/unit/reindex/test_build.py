@@ -8,7 +8,7 @@ from vecmigrate.errors import ModelError, PreflightRefused, StoreUnavailable
 from vecmigrate.records import Chunk
 from vecmigrate.reindex import build, pipeline, sync, verify
 from vecmigrate.testing.encoders import HashingEncoder
-from vecmigrate.testing.memory import MemoryStore
+from vecmigrate.testing.memory import MemoryStore, SourceRow
 from vecmigrate.versions import IndexVersion, State
 
 
@@ -128,7 +128,7 @@ def test_progress_counts_what_was_there_before(store, version, new, monkeypatch)
     monkeypatch.setattr(pipeline, "WINDOW", 2)
     told = []
     build(store, version, new, actor="me", progress=told.append)
-    assert [p.done for p in told] == [2, 4, 5]
+    assert [p.done for p in told] == [0, 2, 4, 5]
     assert {p.total for p in told} == {5}
     assert told[-1].eta == 0
 
@@ -166,3 +166,46 @@ def test_many_extra_rows_are_removed_in_batches(store, version, new, monkeypatch
     store.delete("b")
     assert sync(store, current(store), new, allow_mass_deletion=True).removed == 2
     assert verify(store, current(store), new).ok
+
+
+class Recording(MemoryStore):
+    """Keeps the texts of each load."""
+
+    loads: list[list[str]]
+
+    def load(self, version, chunks, vectors):
+        self.loads.append([chunk.text for chunk in chunks])
+        super().load(version, chunks, vectors)
+
+
+class Tiring(HashingEncoder):
+    """Encodes a few times, then is killed."""
+
+    left = 99
+
+    def encode_documents(self, texts):
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return super().encode_documents(texts)
+
+
+def test_a_window_is_loaded_in_parts_and_an_interruption_costs_one_of_them(monkeypatch):
+    monkeypatch.setattr("vecmigrate.reindex.pipeline.FIRST_PART", 4)
+    monkeypatch.setattr("vecmigrate.reindex.pipeline.PART_SECONDS", 0.0)  # every part took too long: they never grow
+    texts = [f"text {'x' * ((i * 7) % 20)} {i}" for i in range(20)]
+    store = Recording([SourceRow(str(i), text, None) for i, text in enumerate(texts)], dimension=32)
+    store.loads = []
+    old, new = HashingEncoder(32, "old"), Tiring(32, "new")
+    store.adopt(old.model)
+    version = store.create_version(new.model)
+    new.left = 3
+    with pytest.raises(KeyboardInterrupt):
+        build(store, version, new, actor="me")
+    kept = [text for load in store.loads for text in load]
+    assert len(store.loads) == 3
+    assert [len(text) for text in kept] == sorted(len(text) for text in kept)
+    new.left = 99
+    report = build(store, store.versions()[1], new, actor="me")
+    assert report.loaded == 20 - len(kept)
+    assert sorted(text for load in store.loads for text in load) == sorted(texts)
