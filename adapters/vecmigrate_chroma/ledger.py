@@ -183,6 +183,11 @@ class Ledger:
         if steps and not any(step.kind == "drop" for step in steps):
             self._write(version.number, steps[-1].place + 1, "drop", actor, {})
 
+    def note_repair(self, version: IndexVersion, why: str, *, actor: str) -> None:
+        """Write down that a damaged storage was emptied."""
+        steps = self.steps().get(version.number, [])
+        self._write(version.number, steps[-1].place + 1 if steps else 1, "repair", actor, {"emptied": why})
+
     def activate(self, number: int, *, expect_epoch: int, actor: str, reason: str) -> Pointer:
         """Open the next epoch. Raises `NotFound`, `StalePlan` and `Conflict`."""
         now = self.pointer()

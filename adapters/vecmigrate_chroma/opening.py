@@ -35,7 +35,8 @@ def open_store(settings: Mapping[str, Any], *, collection: str) -> Store:
     driver = _server(read) if read.url else _directory(read)
     try:
         if driver.find(read.source) is None:
-            raise NotFound(f"there is no collection {read.source!r} in {driver.place}", hint="check source in [store]; it is never created")
+            there = ", ".join(sorted(name for name in driver.names("") if not name.startswith("vecmigrate."))) or "none"
+            raise NotFound(f"there is no collection {read.source!r} in {driver.place}", hint=f"check source; there are: {there}")
         guard = ServerLease(driver, collection) if driver.server else Directory(Path(driver.place), collection)
         return ChromaStore(driver, guard, read, collection)
     except BaseException:

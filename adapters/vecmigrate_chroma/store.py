@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,13 @@ from vecmigrate_chroma.inspecting import SPACE_OF, Shape, inspect
 from vecmigrate_chroma.lease import ServerLease
 from vecmigrate_chroma.ledger import Ledger
 from vecmigrate_chroma.naming import vectors_name
+from vecmigrate_chroma.probing import damage
 from vecmigrate_chroma.rows import Rows, Source
 from vecmigrate_chroma.search import LOST_SHARE, Search, spread
 from vecmigrate_chroma.settings import ChromaSettings
+
+_LOG = logging.getLogger("vecmigrate")
+_UNFINISHED = frozenset({State.PLANNED, State.BACKFILLING, State.INDEXING, State.CATCHING_UP, State.FAILED})
 
 
 class ChromaStore:
@@ -36,6 +41,7 @@ class ChromaStore:
     def __init__(self, driver: Driver, guard: Directory | ServerLease, settings: ChromaSettings, collection: str) -> None:
         self._driver = driver
         self._guard = guard
+        self._settings = settings
         self._collection = collection
         self._source = Source(driver, settings.source, settings.text_key)
         self._ledger = Ledger(driver, collection, settings.source)
@@ -235,9 +241,17 @@ class ChromaStore:
         """Epochs and steps, oldest first, by the server's clock."""
         return self._ledger.history()
 
-    def operation(self, what: str, *, actor: str) -> AbstractContextManager[None]:
-        """Hold the collection: by the directory's file lock, or by a turn on the server."""
-        return self._guard.operation(what, actor=actor)
+    @contextmanager
+    def operation(self, what: str, *, actor: str) -> Iterator[None]:
+        """Hold the collection: by the directory's file lock, or by a turn on the server.
+
+        In a directory, unfinished versions whose index file a kill has cut off are emptied first, so that a build goes on instead of
+        crashing.
+        """
+        with self._guard.operation(what, actor=actor):
+            if not self._driver.server:
+                self._empty_what_is_cut_off(actor)
+            yield
 
     def close(self) -> None:
         """Give lock and client back."""
@@ -317,6 +331,18 @@ class ChromaStore:
         if handle is None:
             raise VersionRetired(f"{version.name} was dropped at this moment", hint="read the pointer again")
         return self._handles.setdefault(version.number, Rows(self._driver, handle))
+
+    def _empty_what_is_cut_off(self, actor: str) -> None:
+        """Only of unfinished versions that this process has not read from: what it has read from, it could read."""
+        for version in self.versions():
+            name = vectors_name(self._collection, version.number)
+            if version.state not in _UNFINISHED or version.number in self._handles or self._driver.find(name) is None:
+                continue
+            found = damage(self._driver.place, self._settings.tenant, self._settings.database, name, self._driver.batch_size)
+            if found:
+                self._driver.delete(name)
+                self._ledger.note_repair(version, found, actor=actor)
+                _LOG.warning("%s: Chroma's index file was cut off by a kill (%s); its rows are encoded again", version.name, found)
 
     def _control_differences(self) -> Differences:
         count = self.count()
