@@ -49,6 +49,8 @@ class Capability(StrEnum):
     """Pointer, states and audit change in one transaction."""
     CONCURRENT_PROCESSES = "concurrent_processes"
     """Readers and writers of other processes may go on while we work."""
+    MAKE_VERSIONS = "make_versions"
+    """May make versions and move the pointer: the role or the directory allows it."""
     READ_ROWS = "read_rows"
     """Can read a query log from a table or SQL query: the store is a `RowSource` too."""
 
@@ -262,6 +264,10 @@ class Pointing(Protocol):
         Activating the version that is active already, at `expect_epoch` or one that was reached by this same change, does
         nothing and returns the pointer. Raises `StalePlan` when the epoch is another, `Conflict` when the state forbids it.
         """
+        ...
+
+    def record(self, kind: str, version: IndexVersion, *, actor: str, detail: Mapping[str, Any]) -> None:
+        """Add to the audit what no other call writes down, such as rows that a sync removed. `detail` is plain data."""
         ...
 
     def history(self) -> Sequence[AuditEvent]:

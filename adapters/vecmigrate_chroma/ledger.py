@@ -183,10 +183,13 @@ class Ledger:
         if steps and not any(step.kind == "drop" for step in steps):
             self._write(version.number, steps[-1].place + 1, "drop", actor, {})
 
-    def note_repair(self, version: IndexVersion, why: str, *, actor: str) -> None:
-        """Write down that a damaged storage was emptied."""
-        steps = self.steps().get(version.number, [])
-        self._write(version.number, steps[-1].place + 1 if steps else 1, "repair", actor, {"emptied": why})
+    def record(self, kind: str, version: IndexVersion, *, actor: str, detail: Mapping[str, Any]) -> None:
+        """Add an event to a version's; one that took the place meanwhile pushes it further. Raises `NotFound`."""
+        written = None
+        while written is None:
+            steps = self.steps()
+            own = steps.get(self._one(self._versions(self.epochs(), steps), version.number).number, [])
+            written = self._write(version.number, own[-1].place + 1 if own else 1, kind, actor, detail)
 
     def activate(self, number: int, *, expect_epoch: int, actor: str, reason: str) -> Pointer:
         """Open the next epoch. Raises `NotFound`, `StalePlan` and `Conflict`."""

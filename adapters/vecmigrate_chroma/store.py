@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ class ChromaStore:
             return Probe(False, "Chroma keeps 32-bit floats only")
         if capability is Capability.TRANSACTIONAL_FLIP:
             return Probe(False, "creating the next epoch's collection is the flip: one step, exactly one winner, but no transaction")
+        if capability is Capability.MAKE_VERSIONS and not self._driver.server and not os.access(self._driver.place, os.W_OK):
+            return Probe(False, f"{self._driver.place} is not writable for this user")
         if capability is Capability.READ_ROWS:
             return Probe(False, "Chroma has no tables; read the query log from a file")
         if capability is Capability.CONCURRENT_PROCESSES and not self._driver.server:
@@ -237,6 +240,11 @@ class ChromaStore:
         self._guard.write()
         return self._ledger.activate(version, expect_epoch=expect_epoch, actor=actor, reason=reason)
 
+    def record(self, kind: str, version: IndexVersion, *, actor: str, detail: Mapping[str, Any]) -> None:
+        """Add an event."""
+        self._guard.write()
+        self._ledger.record(kind, version, actor=actor, detail=detail)
+
     def history(self) -> Sequence[AuditEvent]:
         """Epochs and steps, oldest first, by the server's clock."""
         return self._ledger.history()
@@ -341,7 +349,7 @@ class ChromaStore:
             found = damage(self._driver.place, self._settings.tenant, self._settings.database, name, self._driver.batch_size)
             if found:
                 self._driver.delete(name)
-                self._ledger.note_repair(version, found, actor=actor)
+                self._ledger.record("repair", version, actor=actor, detail={"emptied": found})
                 _LOG.warning("%s: Chroma's index file was cut off by a kill (%s); its rows are encoded again", version.name, found)
 
     def _control_differences(self) -> Differences:

@@ -6,7 +6,7 @@ Every change locks the collection's row first, so changes of one collection come
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from psycopg import Connection, Cursor, sql
 from psycopg.types.json import Jsonb
 
 from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StalePlan, VersionRetired, WrongSpace
+from vecmigrate.store import Probe
 from vecmigrate.versions import (
     GONE,
     TRANSITIONS,
@@ -130,6 +131,25 @@ class Registry:
             return flipped
 
         return self.database.write(flip)
+
+    def record(self, kind: str, version: IndexVersion, *, actor: str, detail: Mapping[str, Any]) -> None:
+        """Add an event. Raises `NotFound` for a version that isn't registered."""
+
+        def add(session: Session) -> None:
+            self.lock(session)
+            self._note(session, kind, actor, self._one(session, version.number).number, None, dict(detail))
+
+        self.database.write(add, repeatable=False)
+
+    def may_make(self) -> Probe:
+        """Whether the role may make the schema, or tables in it."""
+        able, made, role, database = self.database.rows(statement("state.may_make"), {"schema": self.schema})[0]
+        if able:
+            return Probe(True)
+        if made:
+            return Probe(False, f"role {role} may not make tables in schema {self.schema}: connect as its owner")
+        wanted = f"GRANT CREATE ON DATABASE {database} TO {role}; or CREATE SCHEMA {self.schema} AUTHORIZATION {role}"
+        return Probe(False, f"role {role} may not make schema {self.schema}, which shadow build needs: {wanted}")
 
     def note_drop(self, session: Session, number: int, *, actor: str) -> None:
         """The audit event of a version whose storage was freed."""

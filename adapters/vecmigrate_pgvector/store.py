@@ -93,7 +93,9 @@ class PgvectorStore:
         return self._collection
 
     def can(self, capability: Capability) -> Probe:
-        """All of it, on a pgvector that has halfvec."""
+        """All of it, on a pgvector that has halfvec, with a role that may make tables."""
+        if capability is Capability.MAKE_VERSIONS:
+            return self._registry.may_make()
         if capability is Capability.HALF_PRECISION and self._layout.extension.version < HALFVEC_PGVECTOR:
             return Probe(False, f"pgvector {self._layout.extension.text} has no halfvec; 0.7 or newer is needed")
         return Probe(True)
@@ -198,6 +200,10 @@ class PgvectorStore:
     def activate(self, version: int, *, expect_epoch: int, actor: str, reason: str = "") -> Pointer:
         """Flip in one transaction that holds row locks alone."""
         return self._registry.activate(version, expect_epoch=expect_epoch, actor=actor, reason=reason)
+
+    def record(self, kind: str, version: IndexVersion, *, actor: str, detail: Mapping[str, Any]) -> None:
+        """Add an event, in the order of all others."""
+        self._registry.record(kind, version, actor=actor, detail=detail)
 
     def history(self) -> Sequence[AuditEvent]:
         """All events, oldest first."""

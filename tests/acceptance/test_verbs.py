@@ -227,6 +227,25 @@ def test_a_mass_deletion_is_refused_by_plan_and_sync_before_anything_is_asked(sh
     assert type_("plan", "v1", "--no-gate")["ok"] is False  # the comparison alone is missing now
 
 
+def test_removals_are_audited_with_who_and_how_many(shop, type_, models):
+    type_("shadow", "build", "--model", models[1])
+    delete_most(shop)
+    type_("shadow", "sync", "v1", "--allow-mass-deletion")
+    (event,) = [e for e in type_("history")["events"] if e["kind"] == "sync"]
+    assert (event["version"], event["detail"]) == (1, {"loaded": 0, "removed": 30})
+    assert re.fullmatch(r".+@.+", event["actor"])
+
+
+def test_doctor_says_that_control_is_not_what_was_adopted(shop, type_, models, tmp_path):
+    type_("shadow", "build", "--model", models[1])
+    assert type_("doctor")["ok"] is True
+    file = tmp_path / "vecmigrate.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace(models[0], models[1]), encoding="utf-8")
+    (failed,) = [f for f in type_("doctor", code=1)["findings"] if not f["ok"]]
+    assert failed["name"] == "control model"
+    assert "docs@v0 was adopted with" in failed["seen"]
+
+
 def test_what_the_way_back_lacks_is_said_before_the_cutover(shop, type_, models):
     if not isinstance(shop, PostgresApplication):
         pytest.skip("in Chroma every row has a vector")

@@ -5,6 +5,7 @@ import pytest
 from pgvector_applications import CANDIDATE, CONTROL, TEXTS, build, found, make_docs
 
 from vecmigrate.errors import AccessDenied, NotFound, StoreUnavailable, UsageError
+from vecmigrate.store import Capability
 
 
 @pytest.fixture
@@ -94,6 +95,17 @@ def test_adoption_needs_create_on_the_database_and_says_so(db, reader):
     with pytest.raises(AccessDenied, match="permission denied for database") as caught:
         reader.open().adopt(CONTROL.model)
     assert "GRANT CREATE ON DATABASE postgres" in caught.value.hint
+
+
+def test_a_role_that_can_only_read_is_told_so_before_the_job(db, reader, open_store, state):
+    make_docs(db)
+    db.execute(f"GRANT SELECT ON docs TO {reader.name}")
+    probe = reader.open().can(Capability.MAKE_VERSIONS)
+    assert (probe.able, f"CREATE SCHEMA {state} AUTHORIZATION {reader.name}" in probe.reason) == (False, True)
+    db.execute(f"CREATE SCHEMA {state} AUTHORIZATION {reader.name}")
+    assert reader.open().can(Capability.MAKE_VERSIONS).able
+    db.execute(f"ALTER SCHEMA {state} OWNER TO postgres")
+    assert "connect as its owner" in reader.open().can(Capability.MAKE_VERSIONS).reason
 
 
 def test_a_role_without_rights_on_the_table_but_owning_the_schema_migrates(db, reader, state):

@@ -92,8 +92,8 @@ def checked(session: Session, target: IndexVersion, *, no_gate: bool = False, lo
     from vecmigrate.reindex import verify, verify_following
 
     active = session.version(f"v{session.pointer().active}")
-    look = verify if look_only else verify_following
-    found = look(session.store, target, session.encoders.encoder_for(target))
+    encoder = session.encoders.encoder_for(target)
+    found = verify(session.store, target, encoder) if look_only else verify_following(session.store, target, encoder, actor=session.actor)
     return preflight(target, active, found, _evidence(session, target, no_gate), before_sync=look_only)
 
 

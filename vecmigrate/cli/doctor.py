@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from vecmigrate.errors import VecmigrateError
+from vecmigrate.errors import PreflightRefused, VecmigrateError
 
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
@@ -40,7 +40,7 @@ def doctor_command(ctx: click.Context, session: Session) -> None:
         findings += [
             _try("store", lambda: _store(session)),
             _try("capabilities", lambda: _capabilities(session)),
-            _try("control model", lambda: f"{session.control.model.name} ({session.control.model.fingerprint[:12]})"),
+            _try("control model", lambda: _control(session)),
             _try("workspace", lambda: _workspace(session)),
         ]
     ok = all(f.ok for f in findings)
@@ -88,6 +88,19 @@ def _capabilities(session: Session) -> str:
 
     probes = {c: session.store.can(c) for c in Capability}
     return "; ".join(c.value if p.able else f"not {c.value} ({p.reason})" for c, p in probes.items())
+
+
+def _control(session: Session) -> str:
+    """[control], which must be what v0 was adopted with, where there is one."""
+    named = session.control.model
+    for adopted in session.store.versions()[:1]:
+        if adopted.model.fingerprint != named.fingerprint:
+            raise PreflightRefused(
+                f"[control] is {named.name} ({named.fingerprint[:12]}), {adopted.name} was adopted with {adopted.model.name}"
+                f" ({adopted.model.fingerprint[:12]}), which is what builds and comparisons use",
+                hint="name that model, its prompts and its precision in vecmigrate.toml",
+            )
+    return f"{named.name} ({named.fingerprint[:12]})"
 
 
 def _workspace(session: Session) -> str:

@@ -35,7 +35,7 @@ def rollback_command(session: Session, label: str | None, accept_missing: bool, 
     target = session.version(f"v{number}")
     with session.store.operation("rollback", actor=session.actor):
         session.confirm(_plan_lines(session, target, pointer))
-        doubts = doubts_about_going_back(session.store, target, session.encoders)
+        doubts = doubts_about_going_back(session.store, target, session.encoders, actor=session.actor)
         if doubts and not accept_missing:
             raise PreflightRefused(f"{target.name}: {'; '.join(doubts)}", hint=_way_out(target))
         for doubt in doubts:

@@ -50,7 +50,7 @@ def build_command(session: Session, reference: str | None, halfvec: bool, trust_
         if trust_control and version.state is State.PLANNED:
             version = store.advance(version, State.BACKFILLING, actor=session.actor, note=UNPROVED)
         report = _build(session, version)
-        found = verify_following(store, report.version, session.encoders.encoder_for(report.version))
+        found = verify_following(store, report.version, session.encoders.encoder_for(report.version), actor=session.actor)
     _told(session, report, found.to_dict())
     if not found.ok:
         raise PreflightRefused(f"{version.name}: {'; '.join(found.problems)}", hint=f"vecmigrate shadow sync {version.label}")
@@ -181,7 +181,8 @@ def _synced(session: Session, version: IndexVersion, allow_mass_deletion: bool, 
     from vecmigrate.reindex import sync
 
     try:
-        done = sync(session.store, version, session.encoders.encoder_for(version), allow_mass_deletion=allow_mass_deletion)
+        encoder = session.encoders.encoder_for(version)
+        done = sync(session.store, version, encoder, allow_mass_deletion=allow_mass_deletion, actor=session.actor)
     except VecmigrateError as error:
         if alone:
             raise

@@ -41,10 +41,10 @@ class Order:
     reason: str
 
 
-def catch_up(store: Store, version: IndexVersion, encoders: EncoderSource) -> None:
+def catch_up(store: Store, version: IndexVersion, encoders: EncoderSource, *, actor: str = "") -> None:
     """Bring a version of ours up to date. The encoder is loaded only when something is behind; v0 is the application's."""
     if version.number and version.state in SEARCHABLE and not store.differences(version, sample=0).clean:
-        sync(store, version, encoders.encoder_for(version))
+        sync(store, version, encoders.encoder_for(version), actor=actor)
 
 
 def move(store: Store, encoders: EncoderSource, order: Order) -> Move:
@@ -52,7 +52,7 @@ def move(store: Store, encoders: EncoderSource, order: Order) -> Move:
     done = flip(store, order.target.number, expect_epoch=order.expect_epoch, actor=order.actor, reason=order.reason)
     warning = ""
     try:
-        catch_up(store, order.target, encoders)
+        catch_up(store, order.target, encoders, actor=order.actor)
     except VecmigrateError as error:
         warning = f"readers were moved, but what was written since could not be brought in: {error.message}"
     try:
@@ -73,7 +73,7 @@ def require_served(target: IndexVersion) -> None:
     raise PreflightRefused(f"{target.name} is {target.state}: {why}", hint=hint)
 
 
-def doubts_about_going_back(store: Store, target: IndexVersion, encoders: EncoderSource) -> tuple[str, ...]:
+def doubts_about_going_back(store: Store, target: IndexVersion, encoders: EncoderSource, *, actor: str = "") -> tuple[str, ...]:
     """What speaks against going back to a standby: one sentence each, none when it is complete and made by its model.
 
     Raises `PreflightRefused` as `require_served` does.
@@ -81,7 +81,7 @@ def doubts_about_going_back(store: Store, target: IndexVersion, encoders: Encode
     require_served(target)
     doubts: list[str] = []
     try:
-        catch_up(store, target, encoders)
+        catch_up(store, target, encoders, actor=actor)
     except VecmigrateError as error:
         doubts.append(f"it could not be brought up to date: {error.message}" + (f" ({error.hint})" if error.hint else ""))
     encoder: Encoder | None = None

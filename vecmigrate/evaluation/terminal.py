@@ -51,13 +51,15 @@ def _table(*columns: str, title: str = "") -> Table:
     return table
 
 
-def _measures(comparison: Comparison) -> Table:
+def _measures(comparison: Comparison) -> RenderableType:
     table = _table("measure", "control", "candidate", f"difference [{wording.level(comparison)}]", "p Holm", "win–tie–loss")
     for result in comparison.measures:
         table.add_row(*_measure(cleaned(result.measure), result))
         if result is comparison.main:
             table.add_row(*_measure("  judged only", comparison.condensed), style="dim")
-    return table
+    main = comparison.main
+    many = f"p Holm is corrected for all {len(comparison.measures)} measures; of {cleaned(main.measure)} alone it is"
+    return Group(table, Text(f"{many} {wording.written_p(main.figures.p_value)}", style="dim"))
 
 
 def _measure(name: str, result: MeasureResult) -> Iterator[Text]:

@@ -113,8 +113,9 @@ def build(
     return BuildReport(version, meter.loaded, removed, meter.truncated, meter.seconds)
 
 
-def sync(store: Store, version: IndexVersion, encoder: Encoder, *, allow_mass_deletion: bool = False) -> BuildReport:
-    """Load what is new or changed in the source into a built version, and remove what is gone. Its state stays as it is.
+def sync(store: Store, version: IndexVersion, encoder: Encoder, *, allow_mass_deletion: bool = False, actor: str = "") -> BuildReport:
+    """Load what is new or changed in the source into a built version, and remove what is gone. Its state stays as it is; what was
+    removed is audited.
 
     Raises `PreflightRefused` for v0, which the application maintains, for an unfinished version, and where more than a fifth of
     the version would be removed.
@@ -127,6 +128,8 @@ def sync(store: Store, version: IndexVersion, encoder: Encoder, *, allow_mass_de
     found = store.differences(version, sample=0)
     meter = _Meter(found.expected, found.present - found.n_stale - found.n_extra, None)
     removed = _catch_up(store, version, encoder, meter, allow_mass_deletion=allow_mass_deletion)
+    if removed:
+        store.record("sync", version, actor=actor, detail={"loaded": meter.loaded, "removed": removed})
     return BuildReport(version, meter.loaded, removed, meter.truncated, meter.seconds)
 
 

@@ -14,18 +14,18 @@ WATCHED = 10_000
 """Ids that are followed from one look to the next; with more behind than that, the version does not keep up."""
 
 
-def verify_following(store: Store, version: IndexVersion, encoder: Encoder, *, sample: int = 64) -> Verification:
+def verify_following(store: Store, version: IndexVersion, encoder: Encoder, *, sample: int = 64, actor: str = "") -> Verification:
     """Sync and verify. Where rows are still behind, because writers went on, sync once more: only those that are behind both times
     count as problems. v0, which the application maintains, is verified as it is.
     """
     if not version.number or version.state not in SEARCHABLE:
         return verify(store, version, encoder, sample=sample)
-    sync(store, version, encoder)
+    sync(store, version, encoder, actor=actor)
     found = verify(store, version, encoder, sample=sample)
     if found.differences.clean:
         return found
     before = store.differences(version, sample=WATCHED)
-    sync(store, version, encoder)
+    sync(store, version, encoder, actor=actor)
     return replace(found, differences=_both_times(before, store.differences(version, sample=WATCHED)))
 
 

@@ -323,6 +323,11 @@ class MemoryStore:
             self._note("activate", actor, version, data.pointer.epoch, {"previous": now.active, "reason": reason})
             return data.pointer
 
+    def record(self, kind: str, version: IndexVersion, *, actor: str, detail: Mapping[str, Any]) -> None:
+        """Add an event."""
+        with self._data.lock:
+            self._note(kind, actor, self._registered(version.number).number, None, dict(detail))
+
     def history(self) -> Sequence[AuditEvent]:
         """All events, oldest first."""
         with self._data.lock:

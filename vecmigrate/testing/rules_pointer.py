@@ -102,6 +102,16 @@ class PointerRules(Hooks):
             ("drop", "dee@host"),
         ]
 
+    def test_what_is_recorded_stands_in_the_audit_and_changes_nothing_else(self) -> None:
+        store = self.open_adopted(corpus())
+        version = build(store)
+        for removed in (3, 4):
+            store.record("sync", version, actor="ann@host", detail={"removed": removed})
+        events = [event for event in store.history() if event.kind == "sync"]
+        assert [(event.version, event.actor, event.detail["removed"]) for event in events] == [(1, "ann@host", 3), (1, "ann@host", 4)]
+        assert stored(store, version).state is State.READY
+        assert store.activate(1, expect_epoch=1, actor="op").epoch == 2
+
     def test_a_note_is_kept_with_the_state(self) -> None:
         store = self.open_adopted(corpus())
         failed = store.advance(begin(store), State.FAILED, actor="t", note="the encoder's process was killed")

@@ -13,6 +13,13 @@ SELECT pg_catalog.set_config('TimeZone', 'UTC', false), pg_catalog.set_config('D
 -- why: every reader must get along without the schema, which appears only with adopt
 SELECT pg_catalog.to_regclass(%(table)s) IS NOT NULL
 
+-- name: may_make
+-- why: who will be refused an hour into the job should hear of it before
+SELECT CASE WHEN n.oid IS NULL THEN pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
+        ELSE pg_catalog.has_schema_privilege(n.oid, 'CREATE') END,
+    n.oid IS NOT NULL, pg_catalog.quote_ident(current_user::text), pg_catalog.quote_ident(pg_catalog.current_database()::text)
+FROM (SELECT pg_catalog.to_regnamespace(%(schema)s)::oid AS oid) n
+
 -- name: schema_exists
 -- why: a schema made in advance by a DBA needs no CREATE privilege on the database
 SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %(schema)s)
