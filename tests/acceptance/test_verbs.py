@@ -16,6 +16,10 @@ from vecmigrate.demo.story import write_config
 TEXTS = {f"d{i:02}": f"entry number {i} about subject {chr(97 + i % 26)} and topic {i % 7}" for i in range(40)}
 
 
+ON_POSTGRESQL = pytest.mark.parametrize("shop", ["pgvector"], indirect=True)
+"""For what hangs on the command line alone: one store is enough."""
+
+
 @pytest.fixture(scope="session")
 def models(tiny):
     """Two tiny models of one architecture: the one that made the vectors, and another."""
@@ -131,6 +135,7 @@ def test_who_declines_a_rollback_leaves_everything_as_it_is(shop, type_, models,
     assert type_("rollback")["rows_missing"] == 0
 
 
+@ON_POSTGRESQL
 def test_a_cutover_typed_again_finds_nothing_to_do(shop, type_, models):
     type_("shadow", "build", "--model", models[1])
     assert type_("cutover", "--no-gate")["epoch"] == 2
@@ -140,6 +145,7 @@ def test_a_cutover_typed_again_finds_nothing_to_do(shop, type_, models):
     assert type_("cutover", code=4)["message"] == "no version of docs is ready"
 
 
+@ON_POSTGRESQL
 def test_a_cutover_typed_again_does_not_go_to_an_older_version_that_is_ready(shop, type_, models):
     for model in models:
         type_("shadow", "build", "--model", model)
@@ -150,6 +156,7 @@ def test_a_cutover_typed_again_does_not_go_to_an_older_version_that_is_ready(sho
     assert type_("cutover", "--no-gate")["active"] == 3
 
 
+@ON_POSTGRESQL
 def test_a_plan_is_not_written_into_a_folder_that_is_not_there(shop, type_, models):
     type_("shadow", "build", "--model", models[1])
     refused = type_("plan", "v1", "--no-gate", "-o", "nowhere/plan.json", code=2)
@@ -163,12 +170,14 @@ def test_the_application_may_hold_a_vector_without_a_text(shop, type_, models):
     assert type_("rollback")["active"] == 0
 
 
+@ON_POSTGRESQL
 @pytest.mark.parametrize("where", ['{"kind": 1e999}', '{"kind": NaN}', '{"kind": {"$gt": 1e999}}', '{"kind": 1' + "0" * 400 + "}"])
 def test_a_number_that_no_store_holds_is_refused_in_a_filter(shop, type_, models, where):
     type_("shadow", "build", "--model", models[1])
     assert type_("query", "subject", "--where", where, code=2)["error"] == "UsageError"
 
 
+@ON_POSTGRESQL
 def test_a_plan_that_would_be_refused_says_so_with_its_exit_code(shop, type_, models):
     type_("shadow", "build", "--model", models[1])
     closed = type_("plan", "v1", code=3)
@@ -183,6 +192,7 @@ def test_the_plan_promises_one_transaction_only_where_there_is_one(shop, type_, 
     assert step.startswith("one transaction" if isinstance(shop, PostgresApplication) else "one compare-and-set")
 
 
+@ON_POSTGRESQL
 def test_building_with_the_model_that_serves_is_cautioned(shop, models, capsys, type_):
     type_("shadow", "build", "--model", models[0])
     capsys.readouterr()
@@ -191,6 +201,7 @@ def test_building_with_the_model_that_serves_is_cautioned(shop, models, capsys, 
     assert "docs@v1, which serves, was made by this very model" in capsys.readouterr().err
 
 
+@ON_POSTGRESQL
 def test_a_build_that_trusts_the_control_leaves_a_trace(shop, type_, models):
     type_("shadow", "build", "--model", models[1], "--trust-control")
     notes = [e["detail"].get("note") for e in type_("history")["events"] if e["kind"] == "state"]
@@ -236,6 +247,7 @@ def test_removals_are_audited_with_who_and_how_many(shop, type_, models):
     assert re.fullmatch(r".+@.+", event["actor"])
 
 
+@ON_POSTGRESQL
 def test_doctor_says_that_control_is_not_what_was_adopted(shop, type_, models, tmp_path):
     type_("shadow", "build", "--model", models[1])
     assert type_("doctor")["ok"] is True
@@ -246,9 +258,8 @@ def test_doctor_says_that_control_is_not_what_was_adopted(shop, type_, models, t
     assert "docs@v0 was adopted with" in failed["seen"]
 
 
+@ON_POSTGRESQL
 def test_what_the_way_back_lacks_is_said_before_the_cutover(shop, type_, models):
-    if not isinstance(shop, PostgresApplication):
-        pytest.skip("in Chroma every row has a vector")
     import psycopg
 
     type_("shadow", "build", "--model", models[1])
@@ -258,6 +269,7 @@ def test_what_the_way_back_lacks_is_said_before_the_cutover(shop, type_, models)
     assert cautions[0] == "docs@v0 lacks 2 rows that have no vector there: going back to it will need --accept-missing"
 
 
+@ON_POSTGRESQL
 def test_retiring_the_way_back_is_cautioned_and_status_names_one_that_is_left(shop, type_, models, monkeypatch, capsys):
     for model in models:
         type_("shadow", "build", "--model", model)
@@ -272,6 +284,7 @@ def test_retiring_the_way_back_is_cautioned_and_status_names_one_that_is_left(sh
     assert type_("rollback", "--to", "v0")["active"] == 0
 
 
+@ON_POSTGRESQL
 def test_a_version_that_is_gone_is_refused_by_every_verb_in_the_same_words(shop, type_, models):
     type_("shadow", "build", "--model", models[1])
     type_("shadow", "drop", "v1")
@@ -286,6 +299,7 @@ def test_a_version_that_is_gone_is_refused_by_every_verb_in_the_same_words(shop,
     assert {type_(*verb, code=4)["message"] for verb in verbs} == {"docs@v1 was dropped: its rows are gone"}
 
 
+@ON_POSTGRESQL
 def test_an_unfinished_version_is_said_to_be_unfinished_and_how_it_goes_on(shop, type_, models):
     from vecmigrate.config import load_config
     from vecmigrate.encoding import ModelCatalog
@@ -320,17 +334,16 @@ def test_status_counts_the_rows_of_every_store(shop, models, capsys, type_):
     assert [line.split()[-4:] for line in lines if " v1 " in line or " v0 " in line] == [["40", "0", "0", "0"]] * 2
 
 
+@ON_POSTGRESQL
 def test_init_by_force_keeps_the_other_sections(shop, type_, tmp_path):
     file = tmp_path / "vecmigrate.toml"
     before = tomllib.loads(file.read_text(encoding="utf-8"))
-    if isinstance(shop, PostgresApplication):
-        given = ["--table", "docs", "--dsn-env", "VECMIGRATE_DEMO_DSN", "--text", "body"]
-    else:
-        given = ["--chroma-path", before["store"]["path"], "--source", "docs"]
+    given = ["--table", "docs", "--dsn-env", "VECMIGRATE_DEMO_DSN", "--text", "body"]
     type_("init", *given, "--model", before["control"]["model"], "--force")
     assert tomllib.loads(file.read_text(encoding="utf-8")) == before
 
 
+@ON_POSTGRESQL
 def test_importing_a_log_again_keeps_what_counts_as_a_good_rating(shop, type_, tmp_path):
     lines = [{"query_id": f"q{i}", "user_query": f"subject {i}", "ratings": {f"d{i:02}": 1 + i % 5}} for i in range(20)]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -366,6 +379,7 @@ def freeze(type_, folder, first, last):
     return type_("dataset", "build")["hash"]
 
 
+@ON_POSTGRESQL
 def test_queries_that_an_earlier_round_trained_on_are_left_out_of_the_test(shop, type_, models, tmp_path):
     """The second round's log is a part of the first's: its latest queries, which test now, were trained on then."""
     earlier, now = freeze(type_, tmp_path, 0, 200), freeze(type_, tmp_path, 0, 100)
@@ -382,6 +396,7 @@ def test_queries_that_an_earlier_round_trained_on_are_left_out_of_the_test(shop,
     assert found["queries"]["compared"] == 10
 
 
+@ON_POSTGRESQL
 def test_what_the_model_was_made_from_has_met_in_training_counts_too(shop, type_, models, tmp_path):
     earlier, now = freeze(type_, tmp_path, 0, 200), freeze(type_, tmp_path, 50, 150)
     base = register(tmp_path, "one", models[0], {"dataset": earlier})
@@ -395,6 +410,19 @@ def test_what_the_model_was_made_from_has_met_in_training_counts_too(shop, type_
     assert any(earlier[:12] in warning and "which is not here" in warning for warning in found["warnings"])
 
 
+@ON_POSTGRESQL
+def test_without_the_gate_a_plan_still_says_what_the_comparison_said(shop, type_, models, tmp_path):
+    freeze(type_, tmp_path, 0, 100)
+    type_("shadow", "build", "--model", models[1])
+    compared = type_("compare", "v1", "--no-gate")["comparison"]["id"]
+    (gate,) = [c for c in type_("plan", "v1", "--no-gate")["checks"] if " gate: " in c]
+    assert compared in gate
+    (tmp_path / ".vecmigrate" / "comparisons" / f"{compared}.json").write_text("{", encoding="utf-8")
+    type_("plan", "v1", code=1)
+    assert type_("cutover", "v1", "--no-gate")["active"] == 1
+
+
+@ON_POSTGRESQL
 def test_a_comparison_says_that_the_candidate_is_behind(shop, type_, models, tmp_path):
     freeze(type_, tmp_path, 0, 100)
     type_("shadow", "build", "--model", models[1])
@@ -403,6 +431,7 @@ def test_a_comparison_says_that_the_candidate_is_behind(shop, type_, models, tmp
     assert found["warnings"][0] == "docs@v1 is behind its source (missing 1, stale 0, extra 0): vecmigrate shadow sync v1 first"
 
 
+@ON_POSTGRESQL
 def test_a_model_that_was_not_trained_here_has_no_seen_documents(shop, type_, models, tmp_path):
     freeze(type_, tmp_path, 0, 100)
     type_("shadow", "build", "--model", models[1])
@@ -410,6 +439,7 @@ def test_a_model_that_was_not_trained_here_has_no_seen_documents(shop, type_, mo
     assert [s["name"] for s in found["slices"] if s["kind"] == "document"] == []
 
 
+@ON_POSTGRESQL
 def test_a_log_beside_the_configuration_is_noted_by_its_relative_path(shop, type_, tmp_path):
     lines = [{"query_id": f"q{i}", "user_query": f"about subject {i}", "clicked_ids": [f"d{i:02}"]} for i in range(20)]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from vecmigrate.errors import StalePlan
+from vecmigrate.errors import StalePlan, VecmigrateError
 
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
@@ -30,7 +30,7 @@ def cutover_command(session: Session, version_or_plan: str | None, no_gate: bool
 
     plan = _plan_file(version_or_plan)
     pointer = session.pointer()
-    target = session.version(f"v{plan.target}") if plan else next_to_serve(session, version_or_plan)
+    target = session.standing(f"v{plan.target}") if plan else next_to_serve(session, version_or_plan)
     if target.number == pointer.active:
         tell_it_serves(session, target)
         return
@@ -98,16 +98,21 @@ def checked(session: Session, target: IndexVersion, *, no_gate: bool = False, lo
 
 
 def _evidence(session: Session, target: IndexVersion, no_gate: bool) -> Evidence:
-    """The latest comparison of this model and the gate's word on it. What can't be read or judged is no evidence."""
+    """The latest comparison of this model and the gate's word on it. With `no_gate`, one that can't be read or judged is none."""
     from vecmigrate.cli.compare import lineage
     from vecmigrate.cutover import Evidence
     from vecmigrate.evaluation import Comparison, judge_gate
     from vecmigrate.versions import State
 
-    if no_gate or target.state is not State.READY:
+    if target.state is not State.READY:
         return Evidence()
-    comparison = Comparison.latest(session.folder("comparisons"), fingerprint=target.model.fingerprint)
-    gate = judge_gate(comparison, session.config.gate) if comparison else None
+    try:
+        comparison = Comparison.latest(session.folder("comparisons"), fingerprint=target.model.fingerprint)
+        gate = judge_gate(comparison, session.config.gate) if comparison else None
+    except VecmigrateError:
+        if not no_gate:
+            raise
+        return Evidence()
     return Evidence(comparison, gate, trained_on=lineage(session, target).get("dataset", ""))
 
 

@@ -21,9 +21,11 @@ from vecmigrate.versions import IndexVersion
 
 WINDOW = 2048
 """Chunks sorted by length together: enough that batches of one length waste about 1 % on padding."""
-FIRST_PART = 128
-PART_SECONDS = 4.0
-"""About how long a part is encoded: that much work a kill can cost, and so often progress is told."""
+FIRST_PART = 512
+PART_SECONDS = 10.0
+"""About how long a part is encoded: that much work a kill can cost, and so often progress is told. At the end of each part a thread waits
+for the others, which costs about a tenth of a second.
+"""
 
 T = TypeVar("T")
 
