@@ -112,14 +112,17 @@ def connection_string(settings: Settings) -> Environment:
 
 def read_conninfo(source: Environment) -> dict[str, Any]:
     """The parts of a DSN. Raises `UsageError` without the string: libpq's own complaint may quote the password."""
+    parts: dict[str, Any] | None
     try:
-        return dict(conninfo_to_dict(source.conninfo))
+        parts = dict(conninfo_to_dict(source.conninfo))
     except (ProgrammingError, UnicodeEncodeError):
-        pass
-    raise UsageError(
-        f"{source.place} is not a PostgreSQL connection string",
-        hint="expected postgresql://user:password@host:port/database, with special characters of the password percent-encoded",
-    )
+        parts = None  # raised below, outside of the handler: not even as the context of our error does libpq's complaint travel
+    if parts is None:
+        raise UsageError(
+            f"{source.place} is not a PostgreSQL connection string",
+            hint="expected postgresql://user:password@host:port/database, with special characters of the password percent-encoded",
+        )
+    return parts
 
 
 def sound_name(name: str) -> str:

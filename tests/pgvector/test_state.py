@@ -105,6 +105,7 @@ def test_a_version_cannot_begin_in_the_middle(built, db, state):
         " FROM {s}.version WHERE number = 1",
         match="cannot begin as ready",
     )
+    assert [version.number for version in built.versions()] == [0, 1]
 
 
 def test_nothing_is_made_before_adoption(db, open_store, state):

@@ -83,6 +83,11 @@ class BuildRules(Hooks):
         store.remove(version, ["os.walk", "never there"])
         assert store.differences(version).clean
 
+    def test_a_vector_without_a_text_is_no_fault_of_the_control(self) -> None:
+        store = self.open_adopted([*corpus(), row("blank", "")])
+        found = store.differences(store.versions()[0])
+        assert (found.expected, found.present, found.clean) == (len(TEXTS), len(TEXTS), True)
+
     def test_a_row_whose_text_went_blank_is_extra(self) -> None:
         store = self.open_adopted(corpus())
         version = build(store)
