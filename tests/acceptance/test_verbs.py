@@ -248,6 +248,16 @@ def test_removals_are_audited_with_who_and_how_many(shop, type_, models):
 
 
 @ON_POSTGRESQL
+def test_an_empty_collection_is_to_be_filled_first(shop, type_):
+    import psycopg
+
+    with psycopg.connect(shop.dsn) as connection:
+        connection.execute("DELETE FROM docs")
+    found = type_("inspect")
+    assert (found["rows"], found["next"]) == (0, "fill the collection first: it has no rows")
+
+
+@ON_POSTGRESQL
 def test_doctor_says_that_control_is_not_what_was_adopted(shop, type_, models, tmp_path):
     type_("shadow", "build", "--model", models[1])
     assert type_("doctor")["ok"] is True

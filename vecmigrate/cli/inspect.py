@@ -27,12 +27,16 @@ def inspect_command(session: Session, sample: int) -> None:
     found = session.store.inspect()
     proof = _prove(session, sample) if sample else None
     data = asdict(found) | {"provenance": None if proof is None else asdict(proof) | {"confirmed": proof.confirmed}}
-    session.emit(data, [*inspection_lines(found), *([f"model      {proof.sentence()}"] if proof else [])], following=_next(session, proof))
+    session.emit(
+        data, [*inspection_lines(found), *([f"model      {proof.sentence()}"] if proof else [])], following=_next(session, found, proof)
+    )
     if proof is not None:
         proof.require()
 
 
-def _next(session: Session, proof: Provenance | None) -> str:
+def _next(session: Session, found: Inspection, proof: Provenance | None) -> str:
+    if not found.rows:
+        return "fill the collection first: it has no rows"
     if proof is not None and not proof.confirmed:
         return "mend [control] or [store] text in vecmigrate.toml"
     log = session.config.log
