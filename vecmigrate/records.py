@@ -7,7 +7,7 @@ search ──► Hit           one system's hits for many queries ──► Run
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -105,3 +105,17 @@ class Run:
 
     name: str
     hits: Mapping[str, tuple[Hit, ...]]
+
+
+class PinnedVector(list[float]):
+    """A vector that says which index version it is for, so that it is never compared with another's.
+
+    It goes through libraries that take a list of floats. `version` is `docs@v2`, `text` what was encoded.
+    """
+
+    def __init__(self, values: Iterable[float], *, version: str, fingerprint: str, epoch: int, text: str) -> None:
+        super().__init__(values)
+        self.version = version
+        self.fingerprint = fingerprint
+        self.epoch = epoch
+        self.text = text

@@ -49,6 +49,8 @@ class Capability(StrEnum):
     """Pointer, states and audit change in one transaction."""
     CONCURRENT_PROCESSES = "concurrent_processes"
     """Readers and writers of other processes may go on while we work."""
+    CHANGE_CAPTURE = "change_capture"
+    """Every client's writes reach the versions by themselves. Where not, the reason says which do, and what a sync can and can't see."""
     MAKE_VERSIONS = "make_versions"
     """May make versions and move the pointer: the role or the directory allows it."""
     READ_ROWS = "read_rows"
@@ -204,14 +206,26 @@ class Versions(Protocol):
         """
         ...
 
-    def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> None:
-        """Write the vectors with their chunks' text hashes; idempotent: an id that is there is replaced. All or nothing per call
-        where the store has transactions. Raises `WrongSpace` for another dimension, `DataError` for NaN, infinite or zero vectors.
+    def reusable(self, version: IndexVersion, chunks: Sequence[Chunk]) -> dict[str, NDArray[np.float32]]:
+        """Of these chunks, the vectors that the version holds for exactly their texts: only what is copied beside a vector has changed,
+        so nothing need be encoded. A store that copies nothing has none.
         """
         ...
 
-    def remove(self, version: IndexVersion, ids: Sequence[str]) -> None:
-        """Delete these ids from the version; ids that aren't there are ignored. Refused (`PreflightRefused`) for v0."""
+    def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> Sequence[str]:
+        """Write the vectors with their chunks' text hashes; idempotent: an id that is there is replaced. All or nothing per call
+        where the store has transactions. Raises `WrongSpace` for another dimension, `DataError` for NaN, infinite or zero vectors.
+
+        Returns the ids whose row in the source became another while they were encoded and written, where the store looks: somebody
+        else may have brought in the newer text before, so the caller brings these in again. Others are `pending` as before.
+        """
+        ...
+
+    def remove(self, version: IndexVersion, ids: Sequence[str]) -> Sequence[str]:
+        """Delete these ids from the version; ids that aren't there are ignored. Refused (`PreflightRefused`) for v0.
+
+        Returns the ids that the source has again meanwhile, as `load` does.
+        """
         ...
 
     def build_index(self, version: IndexVersion) -> None:

@@ -14,8 +14,8 @@ from vecmigrate.records import Chunk
 from vecmigrate.store import Differences, Vectors
 from vecmigrate.versions import IndexVersion
 from vecmigrate_chroma.driver import Driver
-from vecmigrate_chroma.naming import HASH_KEY, METADATA_HASH_KEY
-from vecmigrate_chroma.rows import Rows, Source, metadata_hash, slices
+from vecmigrate_chroma.naming import HASH_KEY
+from vecmigrate_chroma.rows import Rows, Source, slices, spelled
 
 MOST_BYTES = 8 * 2**20
 """Bytes of texts and vectors in one request; a server refuses bodies above 40 MiB unless it was told otherwise."""
@@ -55,11 +55,19 @@ class Contents:
 
     def _not_as_stored(self, stored: Rows | None, chunks: Sequence[Chunk], present: set[str]) -> list[Chunk]:
         known = [chunk.id for chunk in chunks if chunk.id in present]
-        hashes = stored.hashes(known) if stored is not None and known else {}
-        return [chunk for chunk in chunks if hashes.get(chunk.id) != (chunk.text_hash, metadata_hash(chunk.metadata))]
+        copies = stored.copies(known) if stored is not None and known else {}
+        return [chunk for chunk in chunks if copies.get(chunk.id) != (chunk.text_hash, spelled(chunk.metadata))]
 
-    def load(self, stored: Rows, chunks: Sequence[Chunk], vectors: Vectors) -> None:
-        """Write rows whole: Chroma's `upsert` keeps metadata keys that it isn't told of, so those are named as gone."""
+    def reusable(self, stored: Rows, chunks: Sequence[Chunk]) -> dict[str, NDArray[np.float32]]:
+        """The vectors of chunks whose text is as stored: only their metadata has changed."""
+        copies = stored.copies([chunk.id for chunk in chunks])
+        return stored.vectors([chunk.id for chunk in chunks if chunk.id in copies and copies[chunk.id][0] == chunk.text_hash])
+
+    def load(self, stored: Rows, chunks: Sequence[Chunk], vectors: Vectors) -> list[str]:
+        """Write rows whole: Chroma's `upsert` keeps metadata keys that it isn't told of, so those are named as gone. Returns the ids whose
+        row in the source is another by now: an application that wrote it meanwhile may have been here before us, with the newer text.
+        """
+        outrun: list[str] = []
         documents = self._documents(chunks)
         size = 4 * vectors.shape[1]
         weights = [size + len(chunk.text) * 2 for chunk in chunks]
@@ -73,6 +81,13 @@ class Contents:
                 "metadatas": [_metadata(chunks[i], before.get(chunks[i].id, {})) for i in part],
             }
             self._driver.call(f"loading into {stored.name!r}", partial(stored.handle.upsert, **row))
+            outrun += self._not_in_source([chunks[i] for i in part])
+        return outrun
+
+    def _not_in_source(self, chunks: Sequence[Chunk]) -> list[str]:
+        """The ids of chunks that the source does not hold like this."""
+        now = {chunk.id: chunk for chunk in self._source.chunks(self._source.open(), [chunk.id for chunk in chunks])}
+        return [c.id for c in chunks if c.id not in now or now[c.id].text != c.text or spelled(now[c.id].metadata) != spelled(c.metadata)]
 
     def _documents(self, chunks: Sequence[Chunk]) -> Mapping[str, str | None]:
         """The stored documents; where another field was embedded, they are the source's own."""
@@ -92,13 +107,14 @@ class Contents:
         if start < len(weights):
             yield range(start, len(weights))
 
-    def remove(self, stored: Rows, ids: Sequence[str]) -> None:
-        """Delete rows; absent ids are ignored."""
+    def remove(self, stored: Rows, ids: Sequence[str]) -> list[str]:
+        """Delete rows; absent ids are ignored. Returns the ids that the source has with a text, by now."""
         for part in slices(list(dict.fromkeys(ids)), self._batch):
             self._driver.call(f"deleting from {stored.name!r}", partial(stored.handle.delete, ids=list(part)))
+        return [chunk.id for chunk in self._source.chunks(self._source.open(), ids) if chunk.text.strip()]
 
     def differences(self, stored: Rows | None, sample: int) -> Differences:
-        """Compare by id, text hash and metadata hash. Memory: both lists of ids, and one batch."""
+        """Compare by id, text hash and metadata. Memory: both lists of ids, and one batch."""
         rows = self._source.open()
         extra = set(stored.ids()) if stored is not None else set()
         present, expected = len(extra), 0
@@ -122,5 +138,4 @@ def _metadata(chunk: Chunk, before: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = dict.fromkeys(before)
     kept.update(chunk.metadata)
     kept[HASH_KEY] = chunk.text_hash
-    kept[METADATA_HASH_KEY] = metadata_hash(chunk.metadata)
     return kept

@@ -5,9 +5,8 @@ from __future__ import annotations
 PREFIX = "vecmigrate."
 HASH_KEY = "vecmigrate_hash"
 """A row's text hash: tells a stale vector."""
-METADATA_HASH_KEY = "vecmigrate_metadata_hash"
-"""A row's metadata hash: tells a copy whose filters would answer from yesterday."""
-OWN_KEYS = frozenset({HASH_KEY, METADATA_HASH_KEY})
+OWN_KEYS = frozenset({HASH_KEY, "vecmigrate_metadata_hash"})
+"""What is ours in a row's metadata; the second key was written by version 0.1."""
 
 
 def vectors_name(collection: str, version: int) -> str:

@@ -5,8 +5,6 @@ Offset paging skips live rows when others are deleted meanwhile (measured: 900 o
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, TypeVar
@@ -18,7 +16,7 @@ from vecmigrate.errors import NotFound
 from vecmigrate.filters import Filter
 from vecmigrate.records import Chunk
 from vecmigrate_chroma.driver import Driver
-from vecmigrate_chroma.naming import HASH_KEY, METADATA_HASH_KEY, OWN_KEYS
+from vecmigrate_chroma.naming import HASH_KEY, OWN_KEYS
 from vecmigrate_chroma.where import translate
 
 T = TypeVar("T")
@@ -30,10 +28,14 @@ def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def metadata_hash(metadata: Mapping[str, Any]) -> str:
-    """A short hash of the application's metadata, whatever the order of its keys."""
-    kept = {key: value for key, value in metadata.items() if key not in OWN_KEYS and value is not None}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+def of_application(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A row's metadata without what we put beside it."""
+    return {key: value for key, value in (metadata or {}).items() if key not in OWN_KEYS}
+
+
+def spelled(metadata: Mapping[str, Any]) -> str:
+    """Metadata as text, equal for equal values of equal types, whatever the order of the keys: 1, 1.0 and True differ, and NaN is NaN."""
+    return repr(sorted((key, value) for key, value in metadata.items() if value is not None))
 
 
 class Rows:
@@ -67,12 +69,13 @@ class Rows:
         """The stored vectors of these ids. Chroma gives them back to about 1e-7 of what was written."""
         return {id: np.asarray(v, dtype=np.float32) for part in self.records(ids, "embeddings") for id, (v,) in part.items()}
 
-    def hashes(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """Of a version of ours: id → (text hash, metadata hash)."""
-        found: dict[str, tuple[str, str]] = {}
-        for part in self.records(ids, "metadatas"):
-            found.update({id: (str((m or {}).get(HASH_KEY)), str((m or {}).get(METADATA_HASH_KEY))) for id, (m,) in part.items()})
-        return found
+    def copies(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Of a version of ours: id → the hash of the text that its vector is of, and the metadata that was copied with it, `spelled`."""
+        return {
+            id: (str((m or {}).get(HASH_KEY)), spelled(of_application(m)))
+            for part in self.records(ids, "metadatas")
+            for id, (m,) in part.items()
+        }
 
     def _part(self, ids: Sequence[str], include: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         found = self._driver.call(f"reading {self.name!r}", lambda: self.handle.get(ids=list(ids), include=list(include)))
@@ -104,8 +107,7 @@ class Source:
         found: dict[str, Chunk] = {}
         for part in rows.records(ids, "documents", "metadatas"):
             for id, (document, metadata) in part.items():
-                kept = {key: value for key, value in (metadata or {}).items() if key not in OWN_KEYS}
-                found[id] = Chunk(id, self.text_of(document, metadata), kept)
+                found[id] = Chunk(id, self.text_of(document, metadata), of_application(metadata))
         return [found[id] for id in dict.fromkeys(ids) if id in found]
 
     def scan(self, rows: Rows, ids: Sequence[str], batch_size: int) -> Iterator[list[Chunk]]:

@@ -33,6 +33,13 @@ from vecmigrate_chroma.settings import ChromaSettings
 _LOG = logging.getLogger("vecmigrate")
 _UNFINISHED = frozenset({State.PLANNED, State.BACKFILLING, State.INDEXING, State.CATCHING_UP, State.FAILED})
 
+UNSEEN = (
+    "Chroma reports no changes. What is written through vecmigrate's collection is in every version when the call returns. What other "
+    "clients write is found by the next sync, by id, text and metadata: rows that are new, changed or gone, but not when or by whom, nor a "
+    "vector that they replaced under the same text"
+)
+"""What capture is and isn't here, for the plan."""
+
 
 class ChromaStore:
     """One Chroma collection with its versions and pointer. Safe among threads."""
@@ -63,6 +70,8 @@ class ChromaStore:
         """What Chroma can. A persistent directory is one process's."""
         if capability is Capability.HALF_PRECISION:
             return Probe(False, "Chroma keeps 32-bit floats only")
+        if capability is Capability.CHANGE_CAPTURE:
+            return Probe(False, UNSEEN)
         if capability is Capability.TRANSACTIONAL_FLIP:
             return Probe(False, "creating the next epoch's collection is the flip: one step, exactly one winner, but no transaction")
         if capability is Capability.MAKE_VERSIONS and not self._driver.server and not os.access(self._driver.place, os.W_OK):
@@ -151,21 +160,27 @@ class ChromaStore:
         if version.number:
             yield from self._contents.pending(self._readable(version), batch_size)
 
-    def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+    def reusable(self, version: IndexVersion, chunks: Sequence[Chunk]) -> dict[str, NDArray[np.float32]]:
+        """Vectors of rows whose metadata alone has changed, which filters answer from."""
+        with self._gone_is_retired(version):
+            rows = self._readable(version)
+            return self._contents.reusable(rows, chunks) if rows is not None and chunks else {}
+
+    def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> Sequence[str]:
         """Upsert in parts of the server's batch size. Each part is whole or absent after a crash; running it again completes it."""
         _refuse_control(version, "written")
         refuse_unusable(version, chunks, vectors)
         self._guard.write()
-        if chunks:
-            self._contents.load(self._storage(version), chunks, vectors)
+        with self._gone_is_retired(version):
+            return self._contents.load(self._storage(version), chunks, vectors) if chunks else ()
 
-    def remove(self, version: IndexVersion, ids: Sequence[str]) -> None:
+    def remove(self, version: IndexVersion, ids: Sequence[str]) -> Sequence[str]:
         """Delete rows of a version of ours."""
         _refuse_control(version, "deleted from")
         self._guard.write()
-        rows = self._readable(version)
-        if ids and rows is not None:
-            self._contents.remove(rows, ids)
+        with self._gone_is_retired(version):
+            rows = self._readable(version)
+            return self._contents.remove(rows, ids) if ids and rows is not None else ()
 
     def build_index(self, version: IndexVersion) -> None:
         """Chroma indexes while it loads; this checks that a sample is found. Raises `StoreError` for an index that lost vectors:
@@ -309,6 +324,16 @@ class ChromaStore:
             self._handles.pop(version.number, None)
             raise VersionRetired(f"{version.name} is another model's now: the versions were made anew", hint="read the pointer again")
         return rows
+
+    @contextmanager
+    def _gone_is_retired(self, version: IndexVersion) -> Iterator[None]:
+        """A handle whose collection was deleted under it says so as `VersionRetired`, where that is why."""
+        try:
+            yield
+        except NotFound:
+            if self._handles.pop(version.number, None) is None or self._ledger.version(version.number).state not in GONE:
+                raise
+            raise VersionRetired(f"{version.name} was dropped at this moment", hint="read the pointer again") from None
 
     def _as_filtered_now(self, found: list[tuple[Hit, ...]], where: Filter) -> list[tuple[Hit, ...]]:
         """Without the hits whose source row passes the filter no more: a copy that lags must not show one tenant another's rows."""

@@ -96,6 +96,8 @@ class PgvectorStore:
         """All of it, on a pgvector that has halfvec, with a role that may make tables."""
         if capability is Capability.MAKE_VERSIONS:
             return self._registry.may_make()
+        if capability is Capability.CHANGE_CAPTURE:
+            return Probe(False, "rows that are written after a sync are found by the next one, by their key and the hash of their text")
         if capability is Capability.HALF_PRECISION and self._layout.extension.version < HALFVEC_PGVECTOR:
             return Probe(False, f"pgvector {self._layout.extension.text} has no halfvec; 0.7 or newer is needed")
         return Probe(True)
@@ -156,13 +158,19 @@ class PgvectorStore:
         """What is missing or stale, without metadata."""
         return self._sides.pending(version, batch_size)
 
-    def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> None:
-        """Write vectors and hashes, all or nothing."""
-        self._sides.load(version, chunks, vectors)
+    def reusable(self, version: IndexVersion, chunks: Sequence[Chunk]) -> dict[str, NDArray[np.float32]]:
+        """Nothing is copied beside a vector: filters are evaluated on the source's rows."""
+        return {}
 
-    def remove(self, version: IndexVersion, ids: Sequence[str]) -> None:
-        """Delete ids from a version of ours."""
+    def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> Sequence[str]:
+        """Write vectors and hashes, all or nothing. What changed meanwhile is pending again."""
+        self._sides.load(version, chunks, vectors)
+        return ()
+
+    def remove(self, version: IndexVersion, ids: Sequence[str]) -> Sequence[str]:
+        """Delete ids from a version of ours. What the source has again is pending."""
         self._sides.remove(version, ids)
+        return ()
 
     def build_index(self, version: IndexVersion) -> None:
         """Make the HNSW index and check it. For v0 there is nothing to make."""

@@ -8,7 +8,7 @@ from vecmigrate.testing.chroma import put_rows
 from vecmigrate.testing.hooks import CANDIDATE, CONTROL, TEXTS, begin, build, fill, random_rows, row, rows_of
 from vecmigrate.testing.memory import SourceRow
 from vecmigrate_chroma import contents
-from vecmigrate_chroma.rows import metadata_hash
+from vecmigrate_chroma.rows import spelled
 
 EVERY_TYPE = {
     "text": "it's",
@@ -67,12 +67,11 @@ def test_a_metadata_key_that_went_away_goes_away_in_the_copy(opened, chroma_dire
     assert store.search(version, CANDIDATE.encode_queries(["apple"]), 5, where=parse_filter({"draft": True})) == [()]
 
 
-def test_a_metadata_hash_is_of_the_content_alone():
-    assert metadata_hash({"a": 1, "b": 2}) == metadata_hash({"b": 2, "a": 1, "vecmigrate_hash": "x", "c": None})
-    assert (
-        len({metadata_hash({}), metadata_hash({"a": 1}), metadata_hash({"a": 1.0}), metadata_hash({"a": True}), metadata_hash({"a": "1"})})
-        == 5
-    )
+def test_metadata_is_compared_by_value_and_type():
+    assert spelled({"a": 1, "b": 2}) == spelled({"b": 2, "a": 1, "c": None})
+    values = [{}, {"a": 1}, {"a": 1.0}, {"a": True}, {"a": "1"}, {"a": [1]}, {"a": [1, 2]}]
+    assert len({spelled(value) for value in values}) == 7
+    assert spelled({"a": float("nan")}) == spelled({"a": float("nan")})
 
 
 def test_the_embedded_text_may_be_a_metadata_field(opened, chroma_directory):

@@ -291,7 +291,7 @@ class _SeesNoStaleText(MemoryStore):
 
 class _TakesAnyVector(MemoryStore):
     def load(self, version, chunks, vectors):
-        super().load(version, chunks, np.where(np.isfinite(vectors), vectors, 1).astype(np.float32) + np.float32(1e-9))
+        return super().load(version, chunks, np.where(np.isfinite(vectors), vectors, 1).astype(np.float32) + np.float32(1e-9))
 
 
 class _IgnoresTheEpoch(MemoryStore):

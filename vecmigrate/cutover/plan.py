@@ -88,10 +88,18 @@ def _cautions(store: Store, target: IndexVersion, pointer: Pointer) -> tuple[str
     cautions = [
         _holes(store, pointer.active),
         "applications that search their own table or collection, not through the pointer, stay on v0",
-        f"rows written after the last sync are not in {target.label} until vecmigrate shadow sync runs again" if target.number else "",
+        _later_writes(store, target),
         store.can(Capability.CONCURRENT_PROCESSES).reason,
     ]
     return tuple(c for c in cautions if c)
+
+
+def _later_writes(store: Store, target: IndexVersion) -> str:
+    """What becomes of rows that are written while nobody syncs."""
+    seen = store.can(Capability.CHANGE_CAPTURE)
+    if seen.able or not target.number:
+        return ""
+    return f"rows written after the last sync are not in {target.label} until vecmigrate shadow sync runs again: {seen.reason}"
 
 
 def _holes(store: Store, active: int) -> str:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from vecmigrate.encoding.encoder import Encoder
 from vecmigrate.errors import PreflightRefused, VecmigrateError
 from vecmigrate.records import Chunk
+from vecmigrate.reindex.bringing import bring_in
 from vecmigrate.reindex.pipeline import WINDOW, fill
 from vecmigrate.store import Differences, Store
 from vecmigrate.versions import GONE, SEARCHABLE, IndexVersion, State
@@ -61,6 +62,7 @@ class _Meter:
         self.total = total
         self.before = done_before
         self.loaded = 0
+        self.removed = 0
         self.truncated = 0
         self._tell = tell
         self._start = time.monotonic()
@@ -79,6 +81,9 @@ class _Meter:
         done = self.before + self.loaded
         left = max(0, self.total - done)
         return Progress(done, max(self.total, done), rate, left / rate if self.loaded else None)
+
+    def report(self, version: IndexVersion) -> BuildReport:
+        return BuildReport(version, self.loaded, self.removed, self.truncated, self.seconds)
 
     @property
     def seconds(self) -> float:
@@ -104,13 +109,13 @@ def build(
     meter.tell()
     try:
         version = _advance_to_ready(store, version, encoder, meter, actor)
-        removed = _catch_up(store, version, encoder, meter, allow_mass_deletion=version.state is not State.READY)
+        _catch_up(store, version, encoder, meter, allow_mass_deletion=version.state is not State.READY)
         if version.state is State.CATCHING_UP:
             version = store.advance(version, State.READY, actor=actor)
     except VecmigrateError as error:
         _mark_failed(store, version.number, error, actor)
         raise
-    return BuildReport(version, meter.loaded, removed, meter.truncated, meter.seconds)
+    return meter.report(version)
 
 
 def sync(store: Store, version: IndexVersion, encoder: Encoder, *, allow_mass_deletion: bool = False, actor: str = "") -> BuildReport:
@@ -127,10 +132,10 @@ def sync(store: Store, version: IndexVersion, encoder: Encoder, *, allow_mass_de
         )
     found = store.differences(version, sample=0)
     meter = _Meter(found.expected, found.present - found.n_stale - found.n_extra, None)
-    removed = _catch_up(store, version, encoder, meter, allow_mass_deletion=allow_mass_deletion)
-    if removed:
-        store.record("sync", version, actor=actor, detail={"loaded": meter.loaded, "removed": removed})
-    return BuildReport(version, meter.loaded, removed, meter.truncated, meter.seconds)
+    _catch_up(store, version, encoder, meter, allow_mass_deletion=allow_mass_deletion)
+    if meter.removed:
+        store.record("sync", version, actor=actor, detail={"loaded": meter.loaded, "removed": meter.removed})
+    return meter.report(version)
 
 
 def _check(version: IndexVersion, encoder: Encoder) -> None:
@@ -152,7 +157,7 @@ def _advance_to_ready(store: Store, version: IndexVersion, encoder: Encoder, met
     if version.state in (State.PLANNED, State.FAILED):
         version = store.advance(version, State.BACKFILLING, actor=actor)
     if version.state is State.BACKFILLING:
-        fill(store, version, encoder, meter)
+        meter.removed += fill(store, version, encoder, meter).removed
         version = store.advance(version, State.INDEXING, actor=actor)
     if version.state is State.INDEXING:
         store.build_index(version)
@@ -160,10 +165,13 @@ def _advance_to_ready(store: Store, version: IndexVersion, encoder: Encoder, met
     return version
 
 
-def _catch_up(store: Store, version: IndexVersion, encoder: Encoder, meter: _Meter, *, allow_mass_deletion: bool) -> int:
+def _catch_up(store: Store, version: IndexVersion, encoder: Encoder, meter: _Meter, *, allow_mass_deletion: bool) -> None:
     for _ in range(MAX_PASSES):
-        if fill(store, version, encoder, meter) <= SETTLED:
-            return _remove_extra(store, version, allow_mass_deletion)
+        brought = fill(store, version, encoder, meter)
+        meter.removed += brought.removed
+        if brought.loaded <= SETTLED:
+            meter.removed += _remove_extra(store, version, encoder, allow_mass_deletion)
+            return
     raise PreflightRefused(
         f"{version.name} can't catch up: rows change faster than they are encoded ({meter.loaded} loaded in {MAX_PASSES} passes)",
         hint="run vecmigrate shadow sync when there are fewer writers",
@@ -179,7 +187,7 @@ def refuse_mass_deletion(version: IndexVersion, found: Differences) -> None:
         )
 
 
-def _remove_extra(store: Store, version: IndexVersion, allow_mass_deletion: bool) -> int:
+def _remove_extra(store: Store, version: IndexVersion, encoder: Encoder, allow_mass_deletion: bool) -> int:
     found = store.differences(version, sample=REMOVAL_BATCH)
     if not allow_mass_deletion:
         refuse_mass_deletion(version, found)
@@ -189,7 +197,7 @@ def _remove_extra(store: Store, version: IndexVersion, allow_mass_deletion: bool
         gone = [i for i in found.extra if i not in back]
         if not gone:  # all of them were written anew meanwhile
             break
-        store.remove(version, gone)
+        bring_in(store, version, encoder, store.remove(version, gone))
         removed += len(gone)
         found = store.differences(version, sample=REMOVAL_BATCH)
     return removed

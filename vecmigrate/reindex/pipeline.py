@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from vecmigrate.encoding.encoder import Encoder
 from vecmigrate.records import Chunk
+from vecmigrate.reindex.bringing import Brought, bring_in, vectors_for
 from vecmigrate.retrying import retry_transient
 from vecmigrate.store import Store, Vectors
 from vecmigrate.versions import IndexVersion
@@ -33,26 +34,27 @@ OnLoaded = Callable[[Sequence[Chunk], int], None]
 """Called after each part is in the store: its chunks, and how many of them were longer than the model reads."""
 
 
-def fill(store: Store, version: IndexVersion, encoder: Encoder, on_loaded: OnLoaded) -> int:
-    """Bring every pending chunk into `version`; returns how many were loaded.
+def fill(store: Store, version: IndexVersion, encoder: Encoder, on_loaded: OnLoaded) -> Brought:
+    """Bring every pending chunk into `version`, and once more those whose row changed meanwhile.
 
     Raises whatever the store or the encoder raises; parts loaded before stay loaded.
     """
     loaded = 0
+    outrun: list[str] = []
     with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
         writing: Future[None] | None = None
         windows = store.pending(version, batch_size=WINDOW)
         for chunks in _parts(_one_ahead(reader, windows)):
-            vectors = encoder.encode_documents([c.text for c in chunks])
+            vectors = vectors_for(store, version, encoder, chunks)
             truncated = encoder.count_truncated([c.text for c in chunks])
             if writing is not None:
                 writing.result()
-            writing = writer.submit(_write, store, version, chunks, vectors)
+            writing = writer.submit(_write, store, version, chunks, vectors, outrun)
             writing.add_done_callback(_report(on_loaded, chunks, truncated))
             loaded += len(chunks)
         if writing is not None:
             writing.result()
-    return loaded
+    return Brought(loaded) + bring_in(store, version, encoder, outrun)
 
 
 def _parts(windows: Iterator[Sequence[Chunk]]) -> Iterator[Sequence[Chunk]]:
@@ -71,8 +73,8 @@ def _parts(windows: Iterator[Sequence[Chunk]]) -> Iterator[Sequence[Chunk]]:
                 size = max(size // 2, FIRST_PART // 2)
 
 
-def _write(store: Store, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> None:
-    retry_transient(lambda: store.load(version, chunks, vectors))
+def _write(store: Store, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors, outrun: list[str]) -> None:
+    outrun += retry_transient(lambda: store.load(version, chunks, vectors))
 
 
 def _report(on_loaded: OnLoaded, chunks: Sequence[Chunk], truncated: int) -> Callable[[Future[None]], None]:

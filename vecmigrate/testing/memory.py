@@ -35,6 +35,7 @@ from vecmigrate.versions import (
 )
 
 _PROBES: Mapping[Capability, Probe] = {
+    Capability.CHANGE_CAPTURE: Probe(False, "rows that are written after a sync are found by the next one, by their key and text"),
     Capability.CONCURRENT_PROCESSES: Probe(False, "the memory store lives in one process; use pgvector or a Chroma server"),
     Capability.READ_ROWS: Probe(False, "the memory store has no tables; read the query log from a file"),
 }
@@ -218,21 +219,29 @@ class MemoryStore:
             todo = [chunk for chunk in self._chunks() if chunk.id not in stored or stored[chunk.id].text_hash != chunk.text_hash]
         yield from _batches(todo, batch_size)
 
-    def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+    def reusable(self, version: IndexVersion, chunks: Sequence[Chunk]) -> dict[str, NDArray[np.float32]]:
+        """Nothing is copied beside a vector, so there is nothing to refresh."""
+        return {}
+
+    def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> Sequence[str]:
         """Write vectors and hashes, all or nothing."""
         _refuse_control(version, "written")
         kept = checked(version, chunks, vectors)
         with self._data.lock:
             stored = self._contents(version)
             stored.update({chunk.id: _Stored(kept[i], chunk.text_hash) for i, chunk in enumerate(chunks)})
+            now = {chunk.id: chunk.text_hash for chunk in self._chunks()}
+        return [chunk.id for chunk in chunks if now.get(chunk.id) != chunk.text_hash]
 
-    def remove(self, version: IndexVersion, ids: Sequence[str]) -> None:
+    def remove(self, version: IndexVersion, ids: Sequence[str]) -> Sequence[str]:
         """Delete ids from a version that is ours."""
         _refuse_control(version, "deleted from")
         with self._data.lock:
             stored = self._contents(version)
             for i in ids:
                 stored.pop(i, None)
+            there = {chunk.id for chunk in self._chunks()}
+        return [i for i in ids if i in there]
 
     def build_index(self, version: IndexVersion) -> None:
         """There is no ANN index to make; only checks that the version is there."""

@@ -148,7 +148,7 @@ def test_rows_that_stay_behind_are_a_problem_even_on_a_busy_store(store, monkeyp
 
     def all_but_one(at, chunks, vectors):
         kept = [i for i, c in enumerate(chunks) if c.id != "lost"]
-        load(at, [chunks[i] for i in kept], vectors[kept])
+        return load(at, [chunks[i] for i in kept], vectors[kept])
 
     monkeypatch.setattr(store, "load", all_but_one)
     write(store, "lost")

@@ -85,10 +85,10 @@ def test_an_error_marks_the_version_failed_with_its_reason_and_a_further_build_r
 def test_a_store_that_is_away_for_a_moment_is_tried_again(store, version, new, monkeypatch):
     load, failures = store.load, iter([True, True, False])
 
-    def flaky(version: IndexVersion, chunks: Sequence[Chunk], vectors) -> None:
+    def flaky(version: IndexVersion, chunks: Sequence[Chunk], vectors) -> Sequence[str]:
         if next(failures, False):
             raise StoreUnavailable("connection reset")
-        load(version, chunks, vectors)
+        return load(version, chunks, vectors)
 
     monkeypatch.setattr(store, "load", flaky)
     assert build(store, version, new, actor="me").loaded == 5
@@ -175,7 +175,7 @@ class Recording(MemoryStore):
 
     def load(self, version, chunks, vectors):
         self.loads.append([chunk.text for chunk in chunks])
-        super().load(version, chunks, vectors)
+        return super().load(version, chunks, vectors)
 
 
 class Tiring(HashingEncoder):
