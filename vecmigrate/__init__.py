@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vecmigrate.serving import Answer as Answer
     from vecmigrate.serving import Result as Result
     from vecmigrate.serving import Retriever as Retriever
+    from vecmigrate.serving import open_async_collection as open_async_collection
+    from vecmigrate.serving import open_collection as open_collection
     from vecmigrate.serving import open_retriever as open_retriever
     from vecmigrate.store import Store as Store
 
@@ -31,6 +33,8 @@ _HOMES = {
     "Store": "store",
     "VecmigrateError": "errors",
     "load_config": "config",
+    "open_async_collection": "serving",
+    "open_collection": "serving",
     "open_retriever": "serving",
     "open_store": "registry",
 }

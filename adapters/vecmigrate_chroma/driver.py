@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from vecmigrate.errors import DataError, NotFound, StoreError
+from vecmigrate.errors import AccessDenied, DataError, DiskFull, NotFound, StoreError
 from vecmigrate.retrying import retry_transient
 from vecmigrate_chroma.faults import translated
 
@@ -37,6 +37,17 @@ class Driver:
                 return request()
 
         return retry_transient(once)
+
+    def native(self, what: str, request: Callable[[], T]) -> T:
+        """As `call`, for what an application asked for: what Chroma says of its arguments is raised as Chroma's own."""
+        try:
+            return self.call(what, request)
+        except (StoreError, DataError) as error:
+            cause = error.__cause__
+            own = isinstance(cause, ValueError | TypeError) or type(cause).__module__ == "chromadb.errors"
+            if not isinstance(cause, Exception) or not own or isinstance(error, AccessDenied | DiskFull):
+                raise
+            raise cause from None
 
     def find(self, name: str) -> Any | None:
         """The collection of this name as it is now, or None. Loads no embedding function."""

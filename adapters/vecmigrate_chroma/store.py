@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StoreError, UsageError, VersionRetired, WrongSpace
 from vecmigrate.filters import Filter, matches
+from vecmigrate.live import Live
 from vecmigrate.records import Chunk, Hit
 from vecmigrate.store import Capability, Differences, Health, Inspection, Probe, Vectors
 from vecmigrate.versions import GONE, SEARCHABLE, AnnParameters, AuditEvent, Element, IndexVersion, ModelVersion, Pointer, State
+from vecmigrate_chroma.collection import VersionedCollection
 from vecmigrate_chroma.contents import Contents, refuse_unusable
 from vecmigrate_chroma.directory import Directory
 from vecmigrate_chroma.driver import Driver
+from vecmigrate_chroma.inside import Inside
 from vecmigrate_chroma.inspecting import SPACE_OF, Shape, inspect
 from vecmigrate_chroma.lease import ServerLease
 from vecmigrate_chroma.ledger import Ledger
@@ -276,6 +279,11 @@ class ChromaStore:
                 self._empty_what_is_cut_off(actor)
             yield
 
+    def stand_in(self, live: Live) -> VersionedCollection:
+        """A `VersionedCollection` in place of the application's `chromadb.Collection`."""
+        inside = Inside(self._driver, self._source, live, self._rows_of, self.versions, self._guard.write)
+        return VersionedCollection(inside)
+
     def close(self) -> None:
         """Give lock and client back."""
         with self._closing:
@@ -339,6 +347,13 @@ class ChromaStore:
         """Without the hits whose source row passes the filter no more: a copy that lags must not show one tenant another's rows."""
         now = self.fetch(sorted({hit.chunk_id for hits in found for hit in hits}))
         return [tuple(h for h in hits if h.chunk_id in now and matches(where, now[h.chunk_id].metadata)) for hits in found]
+
+    def _rows_of(self, version: IndexVersion) -> Rows:
+        """As `_searchable`, for a version that serves or did."""
+        rows = self._searchable(version)
+        if rows is None:
+            raise VersionRetired(f"{version.name} holds nothing", hint="read the pointer again")
+        return rows
 
     def _storage(self, version: IndexVersion) -> Rows:
         """The version's rows, its collection created where a crash came before that."""

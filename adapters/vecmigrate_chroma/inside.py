@@ -1,0 +1,23 @@
+"""What the stand-in for an application's collection needs of its store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vecmigrate.live import Live
+from vecmigrate.versions import IndexVersion
+from vecmigrate_chroma.driver import Driver
+from vecmigrate_chroma.rows import Rows, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """`rows_of` opens a version's rows, and raises `VersionRetired`; `begin_writing` refuses where a write would harm."""
+
+    driver: Driver
+    source: Source
+    live: Live
+    rows_of: Callable[[IndexVersion], Rows]
+    versions: Callable[[], Sequence[IndexVersion]]
+    begin_writing: Callable[[], None]
