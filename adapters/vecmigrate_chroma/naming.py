@@ -27,3 +27,18 @@ def events_name(collection: str) -> str:
 def lock_name(collection: str, turn: int) -> str:
     """The collection whose creation gave this turn to an operator."""
     return f"{PREFIX}{collection}.lock.{turn:08}"
+
+
+def published_name(collection: str) -> str:
+    """The copy of a version that is to have the application's own name."""
+    return f"{PREFIX}{collection}.published"
+
+
+def kept_name(collection: str) -> str:
+    """The application's own collection, while a version has its name."""
+    return f"{PREFIX}{collection}.kept"
+
+
+def withdrawn_name(collection: str) -> str:
+    """The copy again, when the application's own collection has its name back."""
+    return f"{PREFIX}{collection}.withdrawn"

@@ -20,6 +20,7 @@ from vecmigrate_chroma.directory import Directory
 from vecmigrate_chroma.driver import Driver, sessions_of
 from vecmigrate_chroma.faults import refuse_status, translated
 from vecmigrate_chroma.lease import ServerLease
+from vecmigrate_chroma.naming import kept_name
 from vecmigrate_chroma.settings import ChromaSettings, read_settings
 
 DATABASE_FILE = "chroma.sqlite3"
@@ -34,7 +35,7 @@ def open_store(settings: Mapping[str, Any], *, collection: str) -> Store:
     os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
     driver = _server(read) if read.url else _directory(read)
     try:
-        if driver.find(read.source) is None:
+        if driver.find(read.source) is None and driver.find(kept_name(collection)) is None:
             there = ", ".join(sorted(name for name in driver.names("") if not name.startswith("vecmigrate."))) or "none"
             raise NotFound(f"there is no collection {read.source!r} in {driver.place}", hint=f"check source; there are: {there}")
         guard = ServerLease(driver, collection) if driver.server else Directory(Path(driver.place), collection)

@@ -5,14 +5,14 @@ Offset paging skips live rows when others are deleted meanwhile (measured: 900 o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecmigrate.errors import NotFound
+from vecmigrate.errors import NotFound, PreflightRefused
 from vecmigrate.filters import Filter
 from vecmigrate.records import Chunk
 from vecmigrate_chroma.driver import Driver
@@ -50,6 +50,10 @@ class Rows:
         """The collection's name."""
         return str(self.handle.name)
 
+    def ask(self, what: str, request: Callable[[], T]) -> T:
+        """A request of one's own to the collection, see `Driver.call`."""
+        return self._driver.call(what, request)
+
     def count(self) -> int:
         """How many rows."""
         return int(self._driver.call(f"counting {self.name!r}", self.handle.count))
@@ -85,17 +89,23 @@ class Rows:
 class Source:
     """The application's collection, found by its name each time: the application may have made it anew."""
 
-    def __init__(self, driver: Driver, name: str, text_key: str | None) -> None:
+    def __init__(self, driver: Driver, name: str, text_key: str | None, *, kept: str = "") -> None:
         self._driver = driver
         self.name = name
         self.text_key = text_key
+        self._kept = kept
 
     def open(self) -> Rows:
-        """The collection as it is now. Raises `NotFound`."""
+        """The collection as it is now. Raises `NotFound`, and `PreflightRefused` while it is between two names (`kept` is the other)."""
         handle = self._driver.find(self.name)
-        if handle is None:
-            raise NotFound(f"there is no collection {self.name!r} in {self._driver.place}", hint="check source in [store]")
-        return Rows(self._driver, handle)
+        if handle is not None:
+            return Rows(self._driver, handle)
+        if self._kept and self._driver.find(self._kept) is not None:
+            raise PreflightRefused(
+                f"collection {self.name!r} is between two names: a publish was interrupted",
+                hint="vecmigrate publish finishes it, vecmigrate publish --undo takes it back",
+            )
+        raise NotFound(f"there is no collection {self.name!r} in {self._driver.place}", hint="check source in [store]")
 
     def text_of(self, document: str | None, metadata: Mapping[str, Any] | None) -> str:
         """What was embedded: the document, or the metadata field that `text_key` names. Empty when there is none."""

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StoreError, UsageError, VersionRetired, WrongSpace
 from vecmigrate.filters import Filter, matches
 from vecmigrate.live import Live
+from vecmigrate.publication import Client, Encode, Published
 from vecmigrate.records import Chunk, Hit
 from vecmigrate.store import Capability, Differences, Health, Inspection, Probe, Vectors
 from vecmigrate.versions import GONE, SEARCHABLE, AnnParameters, AuditEvent, Element, IndexVersion, ModelVersion, Pointer, State
+from vecmigrate_chroma.clients import likely_client
 from vecmigrate_chroma.collection import VersionedCollection
 from vecmigrate_chroma.contents import Contents, refuse_unusable
 from vecmigrate_chroma.directory import Directory
@@ -27,8 +29,9 @@ from vecmigrate_chroma.inside import Inside
 from vecmigrate_chroma.inspecting import SPACE_OF, Shape, inspect
 from vecmigrate_chroma.lease import ServerLease
 from vecmigrate_chroma.ledger import Ledger
-from vecmigrate_chroma.naming import vectors_name
+from vecmigrate_chroma.naming import kept_name, vectors_name
 from vecmigrate_chroma.probing import damage
+from vecmigrate_chroma.publishing import Publishing
 from vecmigrate_chroma.rows import Rows, Source
 from vecmigrate_chroma.search import LOST_SHARE, Search, spread
 from vecmigrate_chroma.settings import ChromaSettings
@@ -54,10 +57,11 @@ class ChromaStore:
         self._guard = guard
         self._settings = settings
         self._collection = collection
-        self._source = Source(driver, settings.source, settings.text_key)
+        self._source = Source(driver, settings.source, settings.text_key, kept=kept_name(collection))
         self._ledger = Ledger(driver, collection, settings.source)
         self._contents = Contents(driver, self._source)
         self._search = Search(driver)
+        self._publishing = Publishing(driver, self._source, collection)
         self._handles: dict[int, Rows] = {}
         self._closing = threading.Lock()
         self._closed = False
@@ -115,7 +119,7 @@ class ChromaStore:
 
     def adopt(self, model: ModelVersion, *, actor: str = "") -> IndexVersion:
         """Write epoch 1 with v0's record; the application's collection is not touched."""
-        shape = Shape.of(self._source.open())
+        shape = Shape.of(self._publishing.control())
         if shape.dimension is not None and shape.dimension != model.dimension:
             raise WrongSpace(
                 f"collection {self._source.name!r} has vectors of {shape.dimension} dimensions, {model.name} makes {model.dimension}",
@@ -256,6 +260,12 @@ class ChromaStore:
     def activate(self, version: int, *, expect_epoch: int, actor: str, reason: str = "") -> Pointer:
         """Create the next epoch collection: exactly one caller can, and that is the flip, its states and its audit event at once."""
         self._guard.write()
+        shown = self.published()
+        if shown is not None and shown != version:
+            raise PreflightRefused(
+                f"v{shown} is published under the name {self._source.name!r}: clients by name would stay on it",
+                hint="vecmigrate publish --undo first",
+            )
         return self._ledger.activate(version, expect_epoch=expect_epoch, actor=actor, reason=reason)
 
     def record(self, kind: str, version: IndexVersion, *, actor: str, detail: Mapping[str, Any]) -> None:
@@ -278,6 +288,36 @@ class ChromaStore:
             if not self._driver.server:
                 self._empty_what_is_cut_off(actor)
             yield
+
+    # Publishing.
+
+    def published(self) -> int | None:
+        """Read from the metadata of the collection that has the application's name, or was to have it."""
+        return self._publishing.version()
+
+    def client(self) -> Client:
+        """By name and metadata."""
+        return likely_client(self._publishing.control(), self._source.name)
+
+    def publish(self, version: IndexVersion, *, actor: str) -> Published:
+        """Two renames, see `vecmigrate_chroma.publishing`."""
+        self._guard.write()
+        stored = self._rows_of(version)
+        done = self._publishing.publish(version, stored)
+        if done.changed:
+            self._ledger.record("publish", version, actor=actor, detail={"rows": done.rows, "name": self._source.name})
+        return done
+
+    def unpublish(self, encode: Encode, *, actor: str, allow_mass_deletion: bool = False) -> Published:
+        """The renames back, after what was written meanwhile was brought in."""
+        self._guard.write()
+        done = self._publishing.unpublish(encode, allow_mass_deletion=allow_mass_deletion)
+        if done.changed:
+            detail = {"rows": done.rows, "brought": done.brought, "removed": done.removed}
+            self._ledger.record("unpublish", self._ledger.version(0), actor=actor, detail=detail)
+        return done
+
+    # The application's side.
 
     def stand_in(self, live: Live) -> VersionedCollection:
         """A `VersionedCollection` in place of the application's `chromadb.Collection`."""
@@ -302,7 +342,7 @@ class ChromaStore:
         Our own collections are never renamed or made anew, so their handles are kept; the application's is looked up each time.
         """
         if version.number == 0:
-            return self._source.open()
+            return self._publishing.control()
         rows = self._handles.get(version.number)
         if rows is None:
             handle = self._driver.find(vectors_name(self._collection, version.number))
@@ -393,8 +433,13 @@ class ChromaStore:
                 _LOG.warning("%s: Chroma's index file was cut off by a kill (%s); its rows are encoded again", version.name, found)
 
     def _control_differences(self) -> Differences:
+        """None while the application's rows are v0's rows; while another is published, what was written under its name since."""
         count = self.count()
-        return Differences(expected=count, present=count, n_missing=0, n_stale=0, n_extra=0)
+        if self.published() is None:
+            return Differences(expected=count, present=count, n_missing=0, n_stale=0, n_extra=0)
+        differing, extra = self._publishing.behind()
+        present = count - len(differing) + len(extra)
+        return Differences(count, present, len(differing), 0, len(extra), tuple(differing[:20]), (), tuple(extra[:20]))
 
 
 def _record(model: ModelVersion, shape: Shape, ann: AnnParameters, location: str) -> Mapping[str, Any]:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecmigrate.errors import UsageError
+from vecmigrate.errors import PreflightRefused, UsageError
 from vecmigrate.versions import SEARCHABLE, IndexVersion
 from vecmigrate_chroma.inside import Inside
+from vecmigrate_chroma.publishing import published_version
 from vecmigrate_chroma.rows import Rows, slices
 
 _LOG = logging.getLogger("vecmigrate")
@@ -72,7 +73,7 @@ class Writing:
 
     def put(self, verb: str, batch: Batch) -> None:
         """`verb` is `add`, `upsert` or `update`."""
-        self._inside.begin_writing()
+        self._writable()
         for places in slices(range(len(batch.ids)), self._inside.driver.batch_size):
             self._put(verb, batch.part(places))
 
@@ -80,13 +81,23 @@ class Writing:
         """Delete by ids or by what passes a filter; returns how many rows were there."""
         if all(arguments.get(name) is None for name in ("ids", "where", "where_document")):
             raise ValueError("At least one of ids, where, or where_document must be provided in delete.")
-        self._inside.begin_writing()
-        source = self._inside.source.open()
+        source = self._writable()
         gone = list(self._to_delete(source, arguments))
         for part in slices(gone, self._inside.driver.batch_size):
             self._inside.driver.native(f"deleting from {source.name!r}", partial(source.handle.delete, ids=list(part)))
             self._inside.live.changed(part)
         return len(gone)
+
+    def _writable(self) -> Rows:
+        self._inside.begin_writing()
+        source = self._inside.source.open()
+        shown = published_version(source.handle)
+        if shown is not None:
+            raise PreflightRefused(
+                f"v{shown} is published under the name {source.name!r} for clients that can't change: nobody writes through here meanwhile",
+                hint="vecmigrate publish --undo first",
+            )
+        return source
 
     def _to_delete(self, source: Rows, arguments: Mapping[str, Any]) -> Iterator[str]:
         given, limit = arguments.get("ids"), arguments.get("limit")

@@ -32,6 +32,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "plan": ("plan", "What a cutover would do, and what undoes it."),
     "cutover": ("cutover", "Move readers to a new version, atomically."),
     "rollback": ("rollback", "Move readers back, atomically."),
+    "publish": ("publish", "A version under the application's own name, for applications that can't change."),
     "verify": ("verify", "Prove that a version is complete and made by its model."),
     "status": ("status", "Which version serves, and how the others stand."),
     "history": ("history", "Everything that happened to the collection."),
