@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from vecmigrate.errors import AccessDenied, DataError, DiskFull, NotFound, StoreError
+from vecmigrate.errors import DataError, NotFound, StoreError, VecmigrateError
 from vecmigrate.retrying import retry_transient
 from vecmigrate_chroma.faults import translated
 
@@ -42,12 +42,11 @@ class Driver:
         """As `call`, for what an application asked for: what Chroma says of its arguments is raised as Chroma's own."""
         try:
             return self.call(what, request)
-        except (StoreError, DataError) as error:
+        except VecmigrateError as error:
             cause = error.__cause__
-            own = isinstance(cause, ValueError | TypeError) or type(cause).__module__ == "chromadb.errors"
-            if not isinstance(cause, Exception) or not own or isinstance(error, AccessDenied | DiskFull):
-                raise
-            raise cause from None
+            if isinstance(cause, ValueError | TypeError) or (isinstance(error, DataError) and isinstance(cause, Exception)):
+                raise cause from None
+            raise
 
     def find(self, name: str) -> Any | None:
         """The collection of this name as it is now, or None. Loads no embedding function."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from vecmigrate.live import Live
@@ -13,11 +14,13 @@ from vecmigrate_chroma.rows import Rows, Source
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """`rows_of` opens a version's rows, and raises `VersionRetired`; `begin_writing` refuses where a write would harm."""
+    """`rows_of` opens a version's rows for a block; `VersionRetired` comes out of it when they have gone before or within. `begin_writing`
+    refuses where a write would harm.
+    """
 
     driver: Driver
     source: Source
     live: Live
-    rows_of: Callable[[IndexVersion], Rows]
+    rows_of: Callable[[IndexVersion], AbstractContextManager[Rows]]
     versions: Callable[[], Sequence[IndexVersion]]
     begin_writing: Callable[[], None]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 PREFIX = "vecmigrate."
 HASH_KEY = "vecmigrate_hash"
 """A row's text hash: tells a stale vector."""
@@ -42,3 +45,17 @@ def kept_name(collection: str) -> str:
 def withdrawn_name(collection: str) -> str:
     """The copy again, when the application's own collection has its name back."""
     return f"{PREFIX}{collection}.withdrawn"
+
+
+_MARK, _PUBLISHED, _VERSION = "vecmigrate", "published", "vecmigrate_version"
+
+
+def marked_published(metadata: Mapping[str, Any] | None, version: int) -> dict[str, Any]:
+    """The metadata of the application's collection, for the copy of a version that is to have its name."""
+    return {**(metadata or {}), _MARK: _PUBLISHED, _VERSION: version}
+
+
+def published_version(handle: Any) -> int | None:
+    """Of a collection's handle: which version it is a published copy of."""
+    metadata = handle.metadata or {}
+    return int(metadata[_VERSION]) if metadata.get(_MARK) == _PUBLISHED else None

@@ -27,22 +27,13 @@ from vecmigrate.store import Vectors
 from vecmigrate.versions import IndexVersion
 from vecmigrate_chroma.driver import Driver
 from vecmigrate_chroma.inspecting import SPACE_OF, Shape
-from vecmigrate_chroma.naming import kept_name, published_name, withdrawn_name
-from vecmigrate_chroma.rows import Rows, Source, slices, spelled
+from vecmigrate_chroma.naming import kept_name, marked_published, published_name, published_version, withdrawn_name
+from vecmigrate_chroma.rows import Rows, Source, made_in_the_gap, slices, spelled
 
-MARK = "vecmigrate"
-SHOWN = "published"
-VERSION = "vecmigrate_version"
 MASS_DELETION = 0.2
 
 Row = tuple[str | None, str]
 """A row's document, and its metadata `spelled`."""
-
-
-def published_version(handle: Any) -> int | None:
-    """Of a collection's handle: which version it is a published copy of."""
-    metadata = handle.metadata or {}
-    return int(metadata[VERSION]) if metadata.get(MARK) == SHOWN else None
 
 
 class Publishing:
@@ -66,6 +57,8 @@ class Publishing:
         """The version that has the application's name, or was on its way there when a run was killed."""
         names = (self._source.name, *((self._published, self._withdrawn) if self._has_moved() else ()))
         shown = next((found for name in names if (found := self._find(name)) is not None), None)
+        if shown is not None and len(names) > 1:
+            self._refuse_stranger(shown)
         return published_version(shown.handle) if shown is not None else None
 
     def behind(self) -> tuple[list[str], list[str]]:
@@ -134,10 +127,7 @@ class Publishing:
 
     def _refuse_stranger(self, shown: Rows) -> None:
         if published_version(shown.handle) is None:
-            raise PreflightRefused(
-                f"an application made a new collection {self._source.name!r} with {shown.count()} rows in the gap between the names",
-                hint=f"stop it; look at what it wrote, delete that collection ({shown.handle.id}), then run the command again",
-            )
+            raise made_in_the_gap(shown)
 
     # Copying.
 
@@ -167,7 +157,7 @@ class Publishing:
             "ef_construction": version.ann.ef_construction,
             "ef_search": shape.ef_search,
         }
-        described = {**(source.handle.metadata or {}), MARK: SHOWN, VERSION: version.number}
+        described = marked_published(source.handle.metadata, version.number)
         handle = self._driver.create(self._published, described, {"hnsw": index})
         if handle is None:
             raise Conflict("another operator is publishing", hint="wait until it is done")

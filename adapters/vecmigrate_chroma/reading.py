@@ -109,9 +109,18 @@ class Reading:
     # Search.
 
     def _search(self, version: IndexVersion, queries: Vectors, arguments: Mapping[str, Any], include: Sequence[str]) -> dict[str, Any]:
-        rows = self._inside.rows_of(version)
-        if not version.number:
-            return self._ask(rows, queries, {**arguments, "include": list(include)})
+        with self._inside.rows_of(version) as rows:
+            if not version.number:
+                return self._ask(rows, queries, {**arguments, "include": list(include)})
+            found, kept, passing = self._nearest(rows, queries, arguments, include)
+        return self._assembled(version, found, kept, passing, include)
+
+    def _nearest(
+        self, rows: Rows, queries: Vectors, arguments: Mapping[str, Any], include: Sequence[str]
+    ) -> tuple[dict[str, Any], list[list[int]], dict[str, dict[str, Any]]]:
+        """What the version finds, the places in it of what passes, and the source's rows of those. Where rows of the version pass no
+        more, or have gone from the source, it is asked for more.
+        """
         wanted = int(arguments["n_results"])
         more = wanted
         while True:
@@ -120,7 +129,7 @@ class Reading:
             kept = [[place for place, id in enumerate(ids) if id in passing][:wanted] for ids in found["ids"]]
             short = any(len(places) < wanted and len(ids) == more for places, ids in zip(kept, found["ids"], strict=True))
             if not short:
-                return self._assembled(version, found, kept, passing, include)
+                return found, kept, passing
             more *= 2
 
     def _ask(self, rows: Rows, queries: Vectors, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +170,8 @@ class Reading:
 
     def _vectors(self, version: IndexVersion, ids: Sequence[str]) -> NDArray[np.float32]:
         """Shape (len(ids), dimension). Of a row that the version lacks, its text encoded; NaN where it has no text."""
-        stored = self._inside.rows_of(version).vectors(ids)
+        with self._inside.rows_of(version) as rows:
+            stored = rows.vectors(ids)
         lacking = [id for id in ids if id not in stored]
         chunks = [c for c in self._inside.source.chunks(self._inside.source.open(), lacking) if c.text.strip()] if lacking else []
         if chunks:

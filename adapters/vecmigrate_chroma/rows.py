@@ -16,7 +16,7 @@ from vecmigrate.errors import NotFound, PreflightRefused
 from vecmigrate.filters import Filter
 from vecmigrate.records import Chunk
 from vecmigrate_chroma.driver import Driver
-from vecmigrate_chroma.naming import HASH_KEY, OWN_KEYS
+from vecmigrate_chroma.naming import HASH_KEY, OWN_KEYS, published_version
 from vecmigrate_chroma.where import translate
 
 T = TypeVar("T")
@@ -86,6 +86,14 @@ class Rows:
         return {id: tuple(found[name][place] for name in include) for place, id in enumerate(found["ids"])}
 
 
+def made_in_the_gap(rows: Rows) -> PreflightRefused:
+    """The refusal of a collection that an application created where its own has another name: its rows would pass for all there are."""
+    return PreflightRefused(
+        f"an application made a new collection {rows.name!r} with {rows.count()} rows while its own was between two names",
+        hint=f"stop it; look at what it wrote, delete that collection ({rows.handle.id}), then vecmigrate publish, or publish --undo",
+    )
+
+
 class Source:
     """The application's collection, found by its name each time: the application may have made it anew."""
 
@@ -94,12 +102,19 @@ class Source:
         self.name = name
         self.text_key = text_key
         self._kept = kept
+        self._known: Any = None
 
     def open(self) -> Rows:
-        """The collection as it is now. Raises `NotFound`, and `PreflightRefused` while it is between two names (`kept` is the other)."""
+        """The collection as it is now. Raises `NotFound`, and `PreflightRefused` while it is between two names (`kept` is the other) or
+        an application has made another in that gap.
+        """
         handle = self._driver.find(self.name)
         if handle is not None:
-            return Rows(self._driver, handle)
+            rows = Rows(self._driver, handle)
+            if handle.id != self._known and self._kept and published_version(handle) is None and self._driver.find(self._kept) is not None:
+                raise made_in_the_gap(rows)
+            self._known = handle.id
+            return rows
         if self._kept and self._driver.find(self._kept) is not None:
             raise PreflightRefused(
                 f"collection {self.name!r} is between two names: a publish was interrupted",

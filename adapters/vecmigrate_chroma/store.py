@@ -302,8 +302,8 @@ class ChromaStore:
     def publish(self, version: IndexVersion, *, actor: str) -> Published:
         """Two renames, see `vecmigrate_chroma.publishing`."""
         self._guard.write()
-        stored = self._rows_of(version)
-        done = self._publishing.publish(version, stored)
+        with self._rows_of(version) as stored:
+            done = self._publishing.publish(version, stored)
         if done.changed:
             self._ledger.record("publish", version, actor=actor, detail={"rows": done.rows, "name": self._source.name})
         return done
@@ -388,12 +388,14 @@ class ChromaStore:
         now = self.fetch(sorted({hit.chunk_id for hits in found for hit in hits}))
         return [tuple(h for h in hits if h.chunk_id in now and matches(where, now[h.chunk_id].metadata)) for hits in found]
 
-    def _rows_of(self, version: IndexVersion) -> Rows:
-        """As `_searchable`, for a version that serves or did."""
-        rows = self._searchable(version)
-        if rows is None:
-            raise VersionRetired(f"{version.name} holds nothing", hint="read the pointer again")
-        return rows
+    @contextmanager
+    def _rows_of(self, version: IndexVersion) -> Iterator[Rows]:
+        """As `_searchable`, for a version that serves or did; `VersionRetired` when it goes within the block too."""
+        with self._gone_is_retired(version):
+            rows = self._searchable(version)
+            if rows is None:
+                raise VersionRetired(f"{version.name} holds nothing", hint="read the pointer again")
+            yield rows
 
     def _storage(self, version: IndexVersion) -> Rows:
         """The version's rows, its collection created where a crash came before that."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vecmigrate.errors import PreflightRefused, UsageError
 from vecmigrate.versions import SEARCHABLE, IndexVersion
 from vecmigrate_chroma.inside import Inside
-from vecmigrate_chroma.publishing import published_version
+from vecmigrate_chroma.naming import published_version
 from vecmigrate_chroma.rows import Rows, slices
 
 _LOG = logging.getLogger("vecmigrate")

@@ -1,9 +1,16 @@
 import http.server
 import threading
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from vecmigrate.cutover import flip
+from vecmigrate.reindex import build
+from vecmigrate.serving import LiveIndex
 from vecmigrate.testing.chroma import ChromaServer, create_filled
+from vecmigrate.testing.encoders import FixedEncoders, HashingEncoder
+from vecmigrate.testing.memory import SourceRow
 from vecmigrate.versions import Metric
 from vecmigrate_chroma import adapter
 from vecmigrate_chroma.driver import close_client
@@ -96,3 +103,63 @@ def answering():
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@dataclass(frozen=True)
+class Application:
+    """One application's collection: its own handle, the stand-in, and the operator's store. v1 is ready, v0 serves."""
+
+    store: Any
+    other: Any
+    collection: Any
+    own: Any
+    live: Any
+    client: Any
+
+    def flip(self, target):
+        pointer = self.store.pointer()
+        return flip(self.store, target, expect_epoch=pointer.epoch, actor="operator", reason="cutover")
+
+    def version(self, number=1):
+        return next(v for v in self.store.versions() if v.number == number)
+
+    def raw(self, number):
+        """A version's collection by chromadb alone."""
+        return self.client.get_collection(f"vecmigrate.{self.store.collection}.v{number}", embedding_function=None)
+
+
+OLD, NEW = HashingEncoder(24, "old"), HashingEncoder(24, "new")
+TEXTS = {
+    "parcel": "how to return a parcel",
+    "hours": "opening hours of the shop",
+    "invoice": "pay by invoice or by card",
+    "lost": "what to do when a parcel is lost",
+    "gift": "wrap it as a gift",
+}
+
+
+@pytest.fixture(params=["directory", "server"])
+def application(request, tmp_path):
+    """application(**settings) → `Application` over `TEXTS`, on a directory and on a server."""
+    stores = []
+
+    def make(*, queued=False, ttl=0.0, encoders=None, texts=TEXTS, **settings):
+        client = request.getfixturevalue("chroma_directory" if request.param == "directory" else "server_client")
+        if request.param == "directory":
+            path, client = client
+            place, name = {"path": str(path)}, "app"
+        else:
+            place, name = {"url": request.getfixturevalue("chroma_server").url}, f"a{abs(hash(str(tmp_path))) % 10**9}"
+        rows = [SourceRow(i, t, OLD.encode_documents([t])[0], {"words": len(t.split()), "de": False}) for i, t in texts.items()]
+        create_filled(client, name, rows, Metric.COSINE)
+        store, other = (adapter.open({**place, "source": name, **settings}, collection=name) for _ in range(2))
+        stores.extend((store, other))
+        store.adopt(OLD.model)
+        build(store, store.create_version(NEW.model), NEW, actor="operator")
+        live = LiveIndex(other, encoders or FixedEncoders.of(OLD, NEW), pointer_ttl=ttl, queued=queued)
+        own = client.get_collection(name, embedding_function=None)
+        return Application(store, other, other.stand_in(live), own, live, client)
+
+    yield make
+    for store in stores:
+        store.close()

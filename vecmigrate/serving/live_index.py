@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -89,7 +89,7 @@ class LiveIndex:
         self._ready: dict[str, _Remembered] = {}
         self._warned: set[str] = set()
         self._queue: queue.Queue[Sequence[str] | None] = queue.Queue(MOST_WAITING)
-        self._failed: list[tuple[VecmigrateError, Sequence[str]]] = []
+        self._failed: deque[Sequence[str]] = deque()
         self._worker = threading.Thread(target=self._work, daemon=True, name="vecmigrate-live") if queued else None
         if self._worker is not None:
             self._worker.start()
@@ -130,11 +130,11 @@ class LiveIndex:
         return self._queue.unfinished_tasks
 
     def flush(self) -> None:
-        """Wait for the queue; what failed there is tried once more and raised here."""
+        """Wait for the queue. What failed there is tried once more and raised here; a further flush tries again."""
         self._queue.join()
         while self._failed:
-            _, ids = self._failed.pop()
-            self._bring(ids)
+            self._bring(self._failed[0])
+            self._failed.popleft()
 
     def close(self) -> None:
         """Flush, stop the thread, close the store."""
@@ -152,7 +152,7 @@ class LiveIndex:
                 self._bring(ids)
             except VecmigrateError as error:
                 _LOG.warning("%d rows are in the source but not in every version: %s", len(ids), error.message)
-                self._failed.append((error, ids))
+                self._failed.append(ids)
             finally:
                 self._queue.task_done()
         self._queue.task_done()

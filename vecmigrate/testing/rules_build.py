@@ -128,6 +128,34 @@ class BuildRules(Hooks):
             store.load(version, chunks, vectors)
         assert store.differences(version).present == 0
 
+    def test_a_row_that_changes_while_it_is_encoded_is_not_taken_for_current(self) -> None:
+        store = self.open_adopted(corpus())
+        version = begin(store)
+        chunks = [chunk for batch in store.pending(version) for chunk in batch]
+        self.put(store, row("sorted", "written while the old text was encoded"))
+        self.delete(store, "os.walk")
+        again = set(store.load(version, chunks, CANDIDATE.encode_documents([chunk.text for chunk in chunks])))
+        assert again <= {"sorted", "os.walk"}
+        assert "sorted" in again | {chunk.id for batch in store.pending(version) for chunk in batch}
+        assert "os.walk" in again | set(store.differences(version).extra)
+
+    def test_a_row_that_is_back_when_it_was_removed_is_not_forgotten(self) -> None:
+        store = self.open_adopted(corpus())
+        version = build(store)
+        again = set(store.remove(version, ["sorted"]))
+        assert again <= {"sorted"}
+        assert "sorted" in again | {chunk.id for batch in store.pending(version) for chunk in batch}
+
+    def test_vectors_to_reuse_are_of_exactly_these_texts(self) -> None:
+        store = self.open_adopted(corpus())
+        version = build(store)
+        self.put(store, row("sorted", "an entirely new text"))
+        chunks = list(store.fetch(list(TEXTS)).values())
+        kept = store.reusable(version, chunks)
+        assert "sorted" not in kept
+        held = store.vectors(version, list(kept))
+        assert all(np.array_equal(kept[id], held[id]) for id in kept)
+
     def test_awkward_ids_and_texts_make_the_whole_way(self) -> None:
         pairs = [(id, AWKWARD_TEXTS[i % len(AWKWARD_TEXTS)] + f" {i}") for i, id in enumerate(AWKWARD_IDS)]
         store = self.open_adopted([row(id, text) for id, text in pairs])
