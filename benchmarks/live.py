@@ -33,6 +33,7 @@ from vecmigrate.reindex import build
 from vecmigrate.serving import LiveIndex
 from vecmigrate.testing.chroma import ChromaServer
 from vecmigrate.testing.encoders import FixedEncoders, HashingEncoder
+from vecmigrate_chroma.driver import close_client
 
 OLD, NEW = HashingEncoder(64, "old"), HashingEncoder(64, "new")
 EXACT = 1e-3
@@ -166,15 +167,18 @@ def late(reads: list[tuple[float, int]], flips: list[tuple[float, int, float]]) 
     return found
 
 
-def check(settings: dict[str, Any], rows: int, holds: dict[str, tuple[str, int]], deleted: set[str]) -> list[str]:
-    """What is wrong, by chromadb and the models alone."""
+def connected(settings: dict[str, Any]) -> Any:
+    """A client of chromadb's own."""
     import chromadb
 
-    client = (
-        chromadb.PersistentClient(settings["path"])
-        if "path" in settings
-        else chromadb.HttpClient(host="127.0.0.1", port=int(settings["url"].rpartition(":")[2]))
-    )
+    if "path" in settings:
+        return chromadb.PersistentClient(settings["path"])
+    return chromadb.HttpClient(host="127.0.0.1", port=int(settings["url"].rpartition(":")[2]))
+
+
+def check(settings: dict[str, Any], rows: int, holds: dict[str, tuple[str, int]], deleted: set[str]) -> list[str]:
+    """What is wrong, by chromadb and the models alone."""
+    client = connected(settings)
     expected = {f"r{i}": (text_of(i), -1) for i in range(rows)} | holds
     problems = []
     for name, model in (("docs", OLD), ("vecmigrate.docs.v1", NEW)):
@@ -185,7 +189,7 @@ def check(settings: dict[str, Any], rows: int, holds: dict[str, tuple[str, int]]
             problems.append(f"{name}: {len(missing)} missing {sorted(missing)[:3]}, {len(extra)} extra {sorted(extra)[:3]}")
         for start in range(0, len(ids), 500):
             problems += differing(collection, model, name, ids[start : start + 500], expected)
-    client.close()
+    close_client(client)
     return problems + [f"{id} was deleted and is expected" for id in deleted & set(holds)]
 
 
@@ -208,13 +212,7 @@ def differing(collection: Any, model: HashingEncoder, name: str, ids: list[str],
 
 def fill(settings: dict[str, Any], rows: int) -> None:
     """The application's collection, and version 1 beside it."""
-    import chromadb
-
-    client = (
-        chromadb.PersistentClient(settings["path"])
-        if "path" in settings
-        else chromadb.HttpClient(host="127.0.0.1", port=int(settings["url"].rpartition(":")[2]))
-    )
+    client = connected(settings)
     docs = client.create_collection("docs", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None)
     texts = [text_of(i) for i in range(rows)]
     for start in range(0, rows, 2000):
@@ -223,7 +221,7 @@ def fill(settings: dict[str, Any], rows: int) -> None:
         docs.add(
             ids=[f"r{i}" for i in part], documents=[texts[i] for i in part], embeddings=vectors, metadatas=[{"count": -1} for _ in part]
         )
-    client.close()
+    close_client(client)
     store = open_store("chroma", settings, collection="docs")
     store.adopt(OLD.model)
     build(store, store.create_version(NEW.model), NEW, actor="benchmark")

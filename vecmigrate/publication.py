@@ -42,7 +42,8 @@ class Client:
 @dataclass(frozen=True, slots=True)
 class Published:
     """What was done. `rows` are those under the name now; `gap` is for how many seconds the name led nowhere; `brought` and `removed` are
-    rows of the other side that were brought up to date before (an undo brings back what was written meanwhile).
+    rows that were written or deleted on the other side meanwhile and were taken over. `overruled` names rows that had changed on both sides,
+    of which what was written under the name was kept: at most 20.
     """
 
     rows: int
@@ -50,6 +51,7 @@ class Published:
     brought: int = 0
     removed: int = 0
     changed: bool = True
+    overruled: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -64,9 +66,10 @@ class Publishes(Protocol):
         """The application that the collection looks like."""
         ...
 
-    def publish(self, version: IndexVersion, *, actor: str) -> Published:
+    def publish(self, version: IndexVersion, encode: Encode, *, actor: str) -> Published:
         """Put a copy of `version` under the application's name, and the application's own collection aside. Run again after a kill, it
-        goes on. Raises `PreflightRefused` when somebody writes meanwhile: then all is as before.
+        goes on. Raises `PreflightRefused` when somebody writes while it is copied: then all is as before. What is written to the
+        application's own collection after that, by a handle that was held, is taken over; `encode` makes its vectors.
         """
         ...
 

@@ -49,6 +49,8 @@ class Capability(StrEnum):
     """Pointer, states and audit change in one transaction."""
     CONCURRENT_PROCESSES = "concurrent_processes"
     """Readers and writers of other processes may go on while we work."""
+    FREES_DISK = "frees_disk"
+    """What a dropped version held goes back to the disk. Where not, the reason says what gives it back."""
     CHANGE_CAPTURE = "change_capture"
     """Every client's writes reach the versions by themselves. Where not, the reason says which do, and what a sync can and can't see."""
     MAKE_VERSIONS = "make_versions"

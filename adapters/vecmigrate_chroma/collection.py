@@ -14,9 +14,10 @@ from typing import Any, Self, TypeVar
 
 from vecmigrate.errors import PreflightRefused, UsageError
 from vecmigrate.records import PinnedVector
+from vecmigrate_chroma.batch import Batch
 from vecmigrate_chroma.inside import Inside
 from vecmigrate_chroma.reading import Reading, VersionedResult, one_of
-from vecmigrate_chroma.writing import Batch, Writing
+from vecmigrate_chroma.writing import Writing
 
 T = TypeVar("T")
 
@@ -94,15 +95,19 @@ class VersionedCollection:
         *,
         fingerprint: str | None = None,
     ) -> VersionedResult:
-        """The nearest rows for each query, all in one version; filters, documents and metadata are the application's rows' as they are now.
+        """The nearest rows for each query, all in one version; documents and metadata are the application's rows' as they are now. A row
+        that does not pass the filters any more is not shown; one that another client has changed so that it does is found after a sync.
 
         `query_embeddings` must say whose they are: from `embed_query`, or with the `fingerprint` of the model that made them. Raises
         `WrongSpace` for others, `StoreUnavailable` when the server does not answer.
         """
+        from chromadb.api.types import validate_n_results
+
         _only_texts(query_images, query_uris, include)
+        validate_n_results(n_results)
         listed = [ids] if isinstance(ids, str) else ids
         arguments = {"ids": listed, "n_results": n_results, "where": where, "where_document": where_document}
-        return self._reading.query(one_of(query_texts, query_embeddings), fingerprint, arguments, include)
+        return self._reading.query(one_of(query_texts, query_embeddings), fingerprint, arguments, list(include))
 
     def get(
         self,
@@ -114,7 +119,9 @@ class VersionedCollection:
         include: Sequence[str] = GET_INCLUDES,
     ) -> VersionedResult:
         """Rows of the application's collection; `embeddings` are those of the version that serves. Any number of rows."""
-        _only_texts(None, None, include)
+        _only_texts(None, None, include, "distances")
+        if min(limit or 0, offset or 0) < 0:
+            raise ValueError(f"limit and offset must not be negative, got {limit} and {offset} in get.")
         listed = [ids] if isinstance(ids, str) else ids
         arguments = {"ids": listed, "where": where, "limit": limit, "offset": offset, "where_document": where_document}
         return self._reading.get(arguments, include)
@@ -177,10 +184,13 @@ class VersionedCollection:
         limit: int | None = None,
     ) -> dict[str, int]:
         """Delete rows from the source and every maintained version. Returns `{"deleted": n}`."""
-        return {"deleted": self._writing.delete({"ids": ids, "where": where, "where_document": where_document, "limit": limit})}
+        listed = _to_delete(ids, where, where_document, limit)
+        return {"deleted": self._writing.delete({"ids": listed, "where": where, "where_document": where_document, "limit": limit})}
 
     def modify(self, name: str | None = None, metadata: Mapping[str, Any] | None = None, configuration: Any = None) -> None:
-        """Change the metadata of the application's own collection. Raises `PreflightRefused` for a new name: versions are found by it."""
+        """Change the metadata of the collection that has the application's name. Raises `PreflightRefused` for a new name: versions are
+        found by it.
+        """
         if name is not None and name != self.name:
             raise PreflightRefused(
                 f"{self.name!r} can't be renamed while vecmigrate follows it", hint="rename it after retiring every version"
@@ -231,10 +241,12 @@ class VersionedCollection:
         return self._inside.source.open().handle
 
     def _put(self, verb: str, ids: Any, embeddings: Any, metadatas: Any, documents: Any, images: Any, uris: Any) -> None:
-        _only_texts(images, uris, ())
+        _only_texts(images, uris, [])
         self._writing.put(verb, Batch.of(ids, documents, metadatas, embeddings))
 
     def _pinned(self, texts: Sequence[str], *, queries: bool) -> list[PinnedVector]:
+        if not texts:
+            return []
         live = self._inside.live
         serving = live.serving()
         vectors = (live.encode_queries if queries else live.encode_documents)(serving.version, texts)
@@ -243,6 +255,19 @@ class VersionedCollection:
             PinnedVector(vector.tolist(), version=version, fingerprint=fingerprint, epoch=epoch, text=text)
             for vector, text in zip(vectors, texts, strict=True)
         ]
+
+
+def _to_delete(ids: Any, where: Any, where_document: Any, limit: Any) -> list[str] | None:
+    """The ids, checked as Chroma checks a delete."""
+    from chromadb.api.types import validate_ids
+
+    if ids is None and where is None and where_document is None:
+        raise ValueError("At least one of ids, where, or where_document must be provided in delete.")
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+        raise ValueError(f"limit must be a non-negative integer, got {limit!r} in delete.")
+    if limit is not None and where is None and where_document is None:
+        raise ValueError("limit can only be specified when a where or where_document clause is provided in delete.")
+    return None if ids is None else validate_ids([ids] if isinstance(ids, str) else list(ids))
 
 
 class AsyncVersionedCollection:
@@ -255,6 +280,26 @@ class AsyncVersionedCollection:
     def name(self) -> str:
         """The application's name for it."""
         return self._collection.name
+
+    @property
+    def id(self) -> Any:
+        """See `VersionedCollection.id`."""
+        return self._collection.id
+
+    @property
+    def metadata(self) -> Any:
+        """See `VersionedCollection.metadata`."""
+        return self._collection.metadata
+
+    @property
+    def configuration(self) -> Any:
+        """See `VersionedCollection.configuration`."""
+        return self._collection.configuration
+
+    @property
+    def corrected(self) -> int:
+        """See `VersionedCollection.corrected`."""
+        return self._collection.corrected
 
     async def query(self, *args: Any, **kwargs: Any) -> VersionedResult:
         """See `VersionedCollection.query`."""
@@ -296,6 +341,10 @@ class AsyncVersionedCollection:
         """See `VersionedCollection.embed_query`."""
         return await self._do(self._collection.embed_query, text)
 
+    async def embed_documents(self, texts: Sequence[str]) -> list[PinnedVector]:
+        """See `VersionedCollection.embed_documents`."""
+        return await self._do(self._collection.embed_documents, texts)
+
     async def flush(self) -> None:
         """See `VersionedCollection.flush`."""
         await self._do(self._collection.flush)
@@ -310,10 +359,16 @@ class AsyncVersionedCollection:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"an AsyncVersionedCollection has no {name!r}: it offers what can follow the versions")
+
     async def _do(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return await asyncio.to_thread(call, *args, **kwargs)
 
 
-def _only_texts(images: Any, uris: Any, include: Sequence[str]) -> None:
+def _only_texts(images: Any, uris: Any, include: Sequence[str], *disallowed: str) -> None:
+    from chromadb.api.types import validate_include
+
+    validate_include(list(include) if isinstance(include, tuple) else include, list(disallowed))  # type: ignore[arg-type]  # as Chroma has it: a list of literals
     if images is not None or uris is not None or "data" in include:
         raise UsageError("images and uris are not followed: a version is made of texts", hint="give query_texts or documents")

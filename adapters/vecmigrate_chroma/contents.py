@@ -55,13 +55,22 @@ class Contents:
 
     def _not_as_stored(self, stored: Rows | None, chunks: Sequence[Chunk], present: set[str]) -> list[Chunk]:
         known = [chunk.id for chunk in chunks if chunk.id in present]
-        copies = stored.copies(known) if stored is not None and known else {}
-        return [chunk for chunk in chunks if copies.get(chunk.id) != (chunk.text_hash, spelled(chunk.metadata))]
+        if stored is None or not known:
+            return list(chunks)
+        copies, other = stored.copies(known), self._of_other_documents(stored, known)
+        return [c for c in chunks if c.id in other or copies.get(c.id) != (c.text_hash, spelled(c.metadata))]
+
+    def _of_other_documents(self, stored: Rows, ids: Sequence[str]) -> set[str]:
+        """Where the text is a metadata field, the document is a copy of its own, which filters on documents answer from."""
+        if self._source.text_key is None:
+            return set()
+        ours, theirs = stored.documents(ids), self._source.open().documents(ids)
+        return {id for id in ids if id in theirs and ours.get(id) != theirs[id]}
 
     def reusable(self, stored: Rows, chunks: Sequence[Chunk]) -> dict[str, NDArray[np.float32]]:
         """The vectors of chunks whose text is as stored: only their metadata has changed."""
-        copies = stored.copies([chunk.id for chunk in chunks])
-        return stored.vectors([chunk.id for chunk in chunks if chunk.id in copies and copies[chunk.id][0] == chunk.text_hash])
+        held = stored.hashed_vectors([chunk.id for chunk in chunks])
+        return {chunk.id: held[chunk.id][1] for chunk in chunks if chunk.id in held and held[chunk.id][0] == chunk.text_hash}
 
     def load(self, stored: Rows, chunks: Sequence[Chunk], vectors: Vectors) -> list[str]:
         """Write rows whole: Chroma's `upsert` keeps metadata keys that it isn't told of, so those are named as gone. Returns the ids whose
@@ -93,9 +102,7 @@ class Contents:
         """The stored documents; where another field was embedded, they are the source's own."""
         if self._source.text_key is None:
             return {chunk.id: chunk.text for chunk in chunks}
-        rows = self._source.open()
-        ids = [chunk.id for chunk in chunks]
-        return {id: document for part in rows.records(ids, "documents") for id, (document,) in part.items()}
+        return self._source.open().documents([chunk.id for chunk in chunks])
 
     def _parts(self, weights: Sequence[int]) -> Iterator[range]:
         start = total = 0

@@ -44,7 +44,7 @@ class Driver:
             return self.call(what, request)
         except VecmigrateError as error:
             cause = error.__cause__
-            if isinstance(cause, ValueError | TypeError) or (isinstance(error, DataError) and isinstance(cause, Exception)):
+            if isinstance(cause, ValueError | TypeError | OverflowError) or (isinstance(error, DataError) and isinstance(cause, Exception)):
                 raise cause from None
             raise
 
@@ -60,19 +60,20 @@ class Driver:
         listed = self.call("listing the collections", self._client.list_collections)
         return [found.name for found in listed if found.name.startswith(prefix)]
 
-    def create(self, name: str, metadata: Mapping[str, Any], configuration: Mapping[str, Any] | None = None) -> Any | None:
+    def create(
+        self, name: str, metadata: Mapping[str, Any] | None, configuration: Mapping[str, Any] | None = None, *, marked: bool = True
+    ) -> Any | None:
         """Create a collection, exactly once among all callers: None when another caller has made it.
 
-        The attempt is marked, so that a creation whose answer was lost on the way is known as our own.
+        The attempt is `marked` in the metadata, so that a creation whose answer was lost on the way is known as our own.
         """
         attempt = uuid4().hex
+        described = {**(metadata or {}), **({_ATTEMPT: attempt} if marked else {})} or None
         full = {"hnsw": {}, **(configuration or {}), "embedding_function": None}
         try:
             return self.call(
                 f"creating collection {name!r}",
-                lambda: self._client.create_collection(
-                    name, embedding_function=None, configuration=full, metadata={**metadata, _ATTEMPT: attempt}
-                ),
+                lambda: self._client.create_collection(name, embedding_function=None, configuration=full, metadata=described),
             )
         except (StoreError, DataError):
             found = self.find(name)

@@ -10,6 +10,7 @@ from vecmigrate.live import Live
 from vecmigrate.versions import IndexVersion
 from vecmigrate_chroma.driver import Driver
 from vecmigrate_chroma.rows import Rows, Source
+from vecmigrate_chroma.search import Search
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Inside:
 
     driver: Driver
     source: Source
+    search: Search
     live: Live
     rows_of: Callable[[IndexVersion], AbstractContextManager[Rows]]
     versions: Callable[[], Sequence[IndexVersion]]

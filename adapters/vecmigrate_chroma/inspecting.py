@@ -81,12 +81,20 @@ def inspect(driver: Driver, source: Source, collection: str) -> Inspection:
     )
 
 
+def kept_disk(driver: Driver) -> str:
+    """What becomes of a dropped version's disk, and the command that gives it back."""
+    where = "the server's directory" if driver.server else driver.place
+    return (
+        f"Chroma keeps what a dropped collection held for later rows; chroma vacuum --path {where}, with the server and all clients "
+        "stopped, gives it back to the disk"
+    )
+
+
 def _details(driver: Driver, shape: Shape) -> tuple[tuple[str, str], ...]:
-    vacuum = "chroma vacuum" if driver.server else f"chroma vacuum --path {driver.place}"
     return (
         ("embedding function on record", shape.embedding_function or "none"),
         ("ef_search", str(shape.ef_search)),
-        ("disk", f"Chroma gives no disk back when a version is dropped; `{vacuum}`, with the server and all clients stopped, does"),
+        ("disk", kept_disk(driver)),
         ("changes", "Chroma reports none: rows that are written elsewhere are found by comparing ids and hashes, when a sync runs"),
     )
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 PREFIX = "vecmigrate."
 HASH_KEY = "vecmigrate_hash"
 """A row's text hash: tells a stale vector."""
@@ -47,15 +44,6 @@ def withdrawn_name(collection: str) -> str:
     return f"{PREFIX}{collection}.withdrawn"
 
 
-_MARK, _PUBLISHED, _VERSION = "vecmigrate", "published", "vecmigrate_version"
-
-
-def marked_published(metadata: Mapping[str, Any] | None, version: int) -> dict[str, Any]:
-    """The metadata of the application's collection, for the copy of a version that is to have its name."""
-    return {**(metadata or {}), _MARK: _PUBLISHED, _VERSION: version}
-
-
-def published_version(handle: Any) -> int | None:
-    """Of a collection's handle: which version it is a published copy of."""
-    metadata = handle.metadata or {}
-    return int(metadata[_VERSION]) if metadata.get(_MARK) == _PUBLISHED else None
+def publication_names(collection: str) -> tuple[str, str]:
+    """The note of what is published, and the same while it is written anew: whole, where the first is missing."""
+    return f"{PREFIX}{collection}.publication", f"{PREFIX}{collection}.publication.new"

@@ -5,19 +5,21 @@ query ─► version that serves ─► its model ─► its collection: ids, di
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecmigrate.errors import UsageError, VersionRetired, WrongSpace
+from vecmigrate.errors import VersionRetired, WrongSpace
 from vecmigrate.live import Serving
 from vecmigrate.records import PinnedVector
 from vecmigrate.store import Vectors
 from vecmigrate.versions import IndexVersion
+from vecmigrate_chroma.batch import one_vector
 from vecmigrate_chroma.inside import Inside
 from vecmigrate_chroma.rows import Rows, slices
+from vecmigrate_chroma.search import distance_of
 
 ATTEMPTS = 3
 OF_SOURCE = ("documents", "metadatas", "uris")
@@ -83,7 +85,8 @@ class Reading:
         if all(isinstance(query, str) for query in queries):
             return serving, self._inside.live.encode_queries(serving.version, [str(query) for query in queries])
         pinned = [query for query in queries if isinstance(query, PinnedVector)]
-        if len(pinned) == len(queries) and len({(query.version, query.fingerprint) for query in pinned}) == 1:
+        if pinned:
+            _refuse_several_spaces(pinned, len(queries), fingerprint)
             return self._as_pinned(pinned, serving, fresh=fresh)
         if fingerprint is None:
             raise WrongSpace(
@@ -112,58 +115,98 @@ class Reading:
         with self._inside.rows_of(version) as rows:
             if not version.number:
                 return self._ask(rows, queries, {**arguments, "include": list(include)})
-            found, kept, passing = self._nearest(rows, queries, arguments, include)
-        return self._assembled(version, found, kept, passing, include)
+            ids, distances = self._nearest(version, rows, queries, arguments)
+        return self._assembled(version, ids, distances, include)
 
     def _nearest(
-        self, rows: Rows, queries: Vectors, arguments: Mapping[str, Any], include: Sequence[str]
-    ) -> tuple[dict[str, Any], list[list[int]], dict[str, dict[str, Any]]]:
-        """What the version finds, the places in it of what passes, and the source's rows of those. Where rows of the version pass no
-        more, or have gone from the source, it is asked for more.
+        self, version: IndexVersion, rows: Rows, queries: Vectors, arguments: Mapping[str, Any]
+    ) -> tuple[list[list[str]], list[list[float]]]:
+        """Ids and distances of what the version finds and the source lets pass. Where fewer pass than were asked for, the version is asked
+        for more; where its index does not find all that pass, they are compared one by one.
         """
-        wanted = int(arguments["n_results"])
-        more = wanted
+        wanted = more = int(arguments["n_results"])
+        narrowed = self._narrowed(rows, arguments)
+        if narrowed is None:
+            return [[] for _ in queries], [[] for _ in queries]
         while True:
-            found = self._ask(rows, queries, {**arguments, "n_results": more, "include": ["distances"]})
-            passing = self._passing([id for ids in found["ids"] for id in ids], arguments, [name for name in include if name in OF_SOURCE])
+            found = self._ask(rows, queries, {**narrowed, "n_results": more, "include": ["distances"]})
+            passing = self._passing({id for ids in found["ids"] for id in ids}, arguments)
             kept = [[place for place, id in enumerate(ids) if id in passing][:wanted] for ids in found["ids"]]
-            short = any(len(places) < wanted and len(ids) == more for places, ids in zip(kept, found["ids"], strict=True))
-            if not short:
-                return found, kept, passing
+            if all(len(places) == wanted or len(ids) < more for places, ids in zip(kept, found["ids"], strict=True)):
+                break
             more *= 2
+        ids = [[of_query[place] for place in places] for of_query, places in zip(found["ids"], kept, strict=True)]
+        distances = [[d[place] for place in places] for d, places in zip(found["distances"], kept, strict=True)]
+        self._complete(version, rows, queries, arguments, ids, distances)
+        return ids, distances
+
+    def _narrowed(self, rows: Rows, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The arguments with only such `ids` as the version has, because Chroma refuses others; None when it has none of them."""
+        given = arguments.get("ids")
+        if given is None:
+            return dict(arguments)
+        present = [id for part in slices(list(dict.fromkeys(given)), self._inside.driver.batch_size) for id in rows.present(part)]
+        return {**arguments, "ids": present} if present else None
+
+    def _complete(
+        self,
+        version: IndexVersion,
+        rows: Rows,
+        queries: Vectors,
+        arguments: Mapping[str, Any],
+        ids: list[list[str]],
+        distances: list[list[float]],
+    ) -> None:
+        """A graph may have rows that no search reaches. In place: queries with too few hits get those that were not found."""
+        wanted = int(arguments["n_results"])
+        short = [place for place, found in enumerate(ids) if len(found) < wanted]
+        if not short:
+            return
+        passing = self._passing_ids(arguments)
+        if min(len(ids[place]) for place in short) >= len(passing):
+            return
+        exact = self._inside.search.exact_among(rows, version.metric, queries[short], wanted, passing)
+        for place, hits in zip(short, exact, strict=True):
+            ids[place] = [hit.chunk_id for hit in hits]
+            distances[place] = [distance_of(hit.score, version.metric) for hit in hits]
+
+    def _passing_ids(self, arguments: Mapping[str, Any]) -> list[str]:
+        """All ids of the source that pass."""
+        given, source = arguments.get("ids"), self._inside.source.open()
+        if given is not None:
+            return self._among(source, {**arguments, "offset": None, "limit": None}, list(dict.fromkeys(given)))
+        filters = {name: arguments.get(name) for name in ("where", "where_document")}
+        return list(self._get(source, filters, [])["ids"])
 
     def _ask(self, rows: Rows, queries: Vectors, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return dict(
             self._inside.driver.native(f"searching {rows.name!r}", lambda: rows.handle.query(query_embeddings=queries, **arguments))
         )
 
-    def _passing(self, ids: Sequence[str], arguments: Mapping[str, Any], include: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The source's rows of these ids that pass the filters as they are now: id → document, metadata, uri as asked for."""
+    def _passing(self, ids: Collection[str], arguments: Mapping[str, Any]) -> set[str]:
+        """Those of these ids whose rows in the source pass the filters as they are now."""
         filters = {name: arguments.get(name) for name in ("where", "where_document")}
-        source, passing = self._inside.source.open(), {}
-        for part in slices(list(dict.fromkeys(ids)), self._inside.driver.batch_size):
-            found = self._get(source, {**filters, "ids": list(part)}, include)
-            for place, id in enumerate(found["ids"]):
-                passing[id] = {name: found[name][place] for name in include}
-        return passing
+        source = self._inside.source.open()
+        parts = slices(sorted(ids), self._inside.driver.batch_size)
+        return {id for part in parts for id in self._get(source, {**filters, "ids": list(part)}, [])["ids"]}
 
     def _assembled(
-        self,
-        version: IndexVersion,
-        found: Mapping[str, Any],
-        kept: Sequence[Sequence[int]],
-        passing: Mapping[str, Mapping[str, Any]],
-        include: Sequence[str],
+        self, version: IndexVersion, ids: Sequence[Sequence[str]], distances: Sequence[Sequence[float]], include: Sequence[str]
     ) -> dict[str, Any]:
-        ids = [[of_query[place] for place in places] for of_query, places in zip(found["ids"], kept, strict=True)]
-        result: dict[str, Any] = {"ids": ids, **dict.fromkeys(("embeddings", "documents", "uris", "data", "metadatas", "distances"))}
-        for name in include:
-            if name in OF_SOURCE:
-                result[name] = [[passing[id][name] for id in of_query] for of_query in ids]
+        """With documents and metadata of the source's rows; one that has gone in this moment is left out."""
+        wanted = [name for name in include if name in OF_SOURCE]
+        source, rows = self._inside.source.open(), {}
+        for part in slices(sorted({id for of_query in ids for id in of_query}), self._inside.driver.batch_size) if wanted else ():
+            found = self._get(source, {"ids": list(part)}, wanted)
+            rows.update({id: {name: found[name][place] for name in wanted} for place, id in enumerate(found["ids"])})
+        kept = [[place for place, id in enumerate(of_query) if not wanted or id in rows] for of_query in ids]
+        shown = [[of_query[place] for place in places] for of_query, places in zip(ids, kept, strict=True)]
+        result: dict[str, Any] = {"ids": shown, **dict.fromkeys(("embeddings", "documents", "uris", "data", "metadatas", "distances"))}
+        result |= {name: [[rows[id][name] for id in of_query] for of_query in shown] for name in wanted}
         if "distances" in include:
-            result["distances"] = [[d[place] for place in places] for d, places in zip(found["distances"], kept, strict=True)]
+            result["distances"] = [[d[place] for place in places] for d, places in zip(distances, kept, strict=True)]
         if "embeddings" in include:
-            result["embeddings"] = [self._vectors(version, of_query) for of_query in ids]
+            result["embeddings"] = [self._vectors(version, of_query) for of_query in shown]
         return result
 
     # Rows.
@@ -191,7 +234,8 @@ class Reading:
         ):
             return self._get(rows, arguments, include)
         ids = self._get(rows, arguments, [])["ids"] if given is None or len(given) <= most else self._among(rows, arguments, given)
-        parts = [self._get(rows, {"ids": list(part)}, include) for part in slices(ids, most)]
+        filters = {name: arguments.get(name) for name in ("where", "where_document")}
+        parts = [self._get(rows, {**filters, "ids": list(part)}, include) for part in slices(ids, most)]
         if not parts:
             return (
                 self._get(rows, {**arguments, "limit": 1}, include)
@@ -231,11 +275,22 @@ def _joined(parts: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> dict[str,
     return joined
 
 
+def _refuse_several_spaces(pinned: Sequence[PinnedVector], queries: int, fingerprint: str | None) -> None:
+    models = {query.fingerprint for query in pinned} | ({fingerprint} if fingerprint else set())
+    if len(pinned) < queries or len(models) > 1 or len({query.version for query in pinned}) > 1:
+        raise WrongSpace(
+            "query_embeddings of several models or versions, or some that don't say whose they are, in one query",
+            hint="one query for each, or give query_texts",
+        )
+
+
 def one_of(texts: Any, vectors: Any) -> list[Any]:
-    """The queries, texts or vectors, as a list. Raises `UsageError` for both or neither."""
+    """The queries, texts or vectors, as a list. Raises `ValueError` for both, neither, none, or a text that is none."""
     if (texts is None) == (vectors is None):
-        raise UsageError("give either query_texts or query_embeddings", hint="query_texts are encoded by the model that serves")
-    if texts is not None:
-        return [texts] if isinstance(texts, str) else list(texts)
-    single = len(vectors) > 0 and np.isscalar(vectors[0])
-    return [vectors] if single else list(vectors)
+        raise ValueError("provide either query_texts or query_embeddings in query: query_texts are encoded by the model that serves")
+    if texts is None:
+        return [vectors] if one_vector(vectors) else list(vectors)
+    listed = [texts] if isinstance(texts, str) else list(texts)
+    if not listed or not all(isinstance(text, str) for text in listed):
+        raise ValueError(f"Expected query_texts to be a non-empty list of str, got {texts!r}")
+    return listed

@@ -16,7 +16,7 @@ from vecmigrate.errors import NotFound, PreflightRefused
 from vecmigrate.filters import Filter
 from vecmigrate.records import Chunk
 from vecmigrate_chroma.driver import Driver
-from vecmigrate_chroma.naming import HASH_KEY, OWN_KEYS, published_version
+from vecmigrate_chroma.naming import HASH_KEY, OWN_KEYS, kept_name, publication_names
 from vecmigrate_chroma.where import translate
 
 T = TypeVar("T")
@@ -64,6 +64,10 @@ class Rows:
         found = self._driver.call(f"listing {self.name!r}", lambda: self.handle.get(where=condition, include=[]))
         return list(found["ids"])
 
+    def present(self, ids: Sequence[str]) -> list[str]:
+        """Those of these ids that are there."""
+        return [id for part in self.records(ids) for id in part]
+
     def records(self, ids: Sequence[str], *include: str) -> Iterator[dict[str, tuple[Any, ...]]]:
         """For parts of `ids`: id → what was asked for, in its order. Ids that are gone are absent; each id once."""
         for part in slices(list(dict.fromkeys(ids)), self._driver.batch_size):
@@ -75,11 +79,17 @@ class Rows:
 
     def copies(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Of a version of ours: id → the hash of the text that its vector is of, and the metadata that was copied with it, `spelled`."""
-        return {
-            id: (str((m or {}).get(HASH_KEY)), spelled(of_application(m)))
-            for part in self.records(ids, "metadatas")
-            for id, (m,) in part.items()
-        }
+        read = self.records(ids, "metadatas")
+        return {id: (str((m or {}).get(HASH_KEY)), spelled(of_application(m))) for part in read for id, (m,) in part.items()}
+
+    def hashed_vectors(self, ids: Sequence[str]) -> dict[str, tuple[str, NDArray[np.float32]]]:
+        """Of a version of ours: id → the hash of a text and the vector of it, read at one moment."""
+        read = self.records(ids, "metadatas", "embeddings")
+        return {id: (str((m or {}).get(HASH_KEY)), np.asarray(v, dtype=np.float32)) for part in read for id, (m, v) in part.items()}
+
+    def documents(self, ids: Sequence[str]) -> dict[str, str | None]:
+        """Id → document."""
+        return {id: document for part in self.records(ids, "documents") for id, (document,) in part.items()}
 
     def _part(self, ids: Sequence[str], include: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         found = self._driver.call(f"reading {self.name!r}", lambda: self.handle.get(ids=list(ids), include=list(include)))
@@ -97,30 +107,40 @@ def made_in_the_gap(rows: Rows) -> PreflightRefused:
 class Source:
     """The application's collection, found by its name each time: the application may have made it anew."""
 
-    def __init__(self, driver: Driver, name: str, text_key: str | None, *, kept: str = "") -> None:
+    def __init__(self, driver: Driver, name: str, text_key: str | None, *, collection: str = "") -> None:
         self._driver = driver
         self.name = name
         self.text_key = text_key
-        self._kept = kept
-        self._known: Any = None
+        self._kept = kept_name(collection)
+        self._notes = publication_names(collection)
+        self._published: dict[str, int | None] = {}
 
     def open(self) -> Rows:
-        """The collection as it is now. Raises `NotFound`, and `PreflightRefused` while it is between two names (`kept` is the other) or
-        an application has made another in that gap.
+        """The collection as it is now. Raises `NotFound`, and `PreflightRefused` while it is between two names or an application has
+        made another in that gap.
         """
         handle = self._driver.find(self.name)
         if handle is not None:
             rows = Rows(self._driver, handle)
-            if handle.id != self._known and self._kept and published_version(handle) is None and self._driver.find(self._kept) is not None:
+            if str(handle.id) not in self._published and self.published(rows) is None and self._driver.find(self._kept) is not None:
+                del self._published[str(handle.id)]
                 raise made_in_the_gap(rows)
-            self._known = handle.id
             return rows
-        if self._kept and self._driver.find(self._kept) is not None:
+        if self._driver.find(self._kept) is not None:
             raise PreflightRefused(
                 f"collection {self.name!r} is between two names: a publish was interrupted",
                 hint="vecmigrate publish finishes it, vecmigrate publish --undo takes it back",
             )
         raise NotFound(f"there is no collection {self.name!r} in {self._driver.place}", hint="check source in [store]")
+
+    def published(self, rows: Rows) -> int | None:
+        """Which version the collection is a published copy of; asked once for each collection, because a copy never becomes anything else."""
+        id = str(rows.handle.id)
+        if id not in self._published:
+            found = next((handle for name in self._notes if (handle := self._driver.find(name)) is not None), None)
+            noted = (found.metadata or {}) if found is not None else {}
+            self._published[id] = int(noted["version"]) if noted.get("copy") == id else None
+        return self._published[id]
 
     def text_of(self, document: str | None, metadata: Mapping[str, Any] | None) -> str:
         """What was embedded: the document, or the metadata field that `text_key` names. Empty when there is none."""

@@ -47,8 +47,9 @@ class Search:
             part = queries[start : start + QUERIES_PER_REQUEST]
             found += [hits[:k] for hits in self._ask(rows, metric, part, k + max(k, 16), where)]
         short = [place for place, hits in enumerate(found) if len(hits) < k]
-        if short and min(len(found[place]) for place in short) < len(rows.ids(where)):
-            for place, hits in zip(short, self.exact(rows, metric, queries[short], k, where), strict=True):
+        passing = rows.ids(where) if short else []
+        if short and min(len(found[place]) for place in short) < len(passing):
+            for place, hits in zip(short, self.exact_among(rows, metric, queries[short], k, passing), strict=True):
                 found[place] = hits
         return found
 
@@ -66,8 +67,12 @@ class Search:
         ]
 
     def exact(self, rows: Rows, metric: Metric, queries: Vectors, k: int, where: Filter | None) -> list[tuple[Hit, ...]]:
-        """By brute force over all vectors, read in batches; ties by id. Memory: one batch and `SCORES_AT_ONCE` scores."""
-        ids = sorted(rows.ids(where))
+        """By brute force over all vectors that pass; ties by id."""
+        return self.exact_among(rows, metric, queries, k, rows.ids(where))
+
+    def exact_among(self, rows: Rows, metric: Metric, queries: Vectors, k: int, among: Sequence[str]) -> list[tuple[Hit, ...]]:
+        """By brute force over the vectors of these ids, read in batches; ties by id. Memory: one batch and `SCORES_AT_ONCE` scores."""
+        ids = sorted(among)
         best = np.empty((len(queries), 0), dtype=np.float32)
         places = np.empty((len(queries), 0), dtype=np.int64)
         order = {id: place for place, id in enumerate(ids)}
@@ -122,6 +127,11 @@ class Search:
 def spread(ids: Sequence[str]) -> Sequence[str]:
     """At most `SELF_QUERIES` of these ids, evenly."""
     return ids[:: max(1, len(ids) // SELF_QUERIES)][:SELF_QUERIES]
+
+
+def distance_of(score: float, metric: Metric) -> float:
+    """The distance as Chroma gives it, of a score."""
+    return score * score if metric is Metric.L2 else 1.0 - score
 
 
 def score_of(distance: float, metric: Metric) -> float:

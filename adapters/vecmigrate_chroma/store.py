@@ -26,10 +26,10 @@ from vecmigrate_chroma.contents import Contents, refuse_unusable
 from vecmigrate_chroma.directory import Directory
 from vecmigrate_chroma.driver import Driver
 from vecmigrate_chroma.inside import Inside
-from vecmigrate_chroma.inspecting import SPACE_OF, Shape, inspect
+from vecmigrate_chroma.inspecting import SPACE_OF, Shape, inspect, kept_disk
 from vecmigrate_chroma.lease import ServerLease
 from vecmigrate_chroma.ledger import Ledger
-from vecmigrate_chroma.naming import kept_name, vectors_name
+from vecmigrate_chroma.naming import vectors_name
 from vecmigrate_chroma.probing import damage
 from vecmigrate_chroma.publishing import Publishing
 from vecmigrate_chroma.rows import Rows, Source
@@ -57,7 +57,7 @@ class ChromaStore:
         self._guard = guard
         self._settings = settings
         self._collection = collection
-        self._source = Source(driver, settings.source, settings.text_key, kept=kept_name(collection))
+        self._source = Source(driver, settings.source, settings.text_key, collection=collection)
         self._ledger = Ledger(driver, collection, settings.source)
         self._contents = Contents(driver, self._source)
         self._search = Search(driver)
@@ -79,6 +79,8 @@ class ChromaStore:
             return Probe(False, "Chroma keeps 32-bit floats only")
         if capability is Capability.CHANGE_CAPTURE:
             return Probe(False, UNSEEN)
+        if capability is Capability.FREES_DISK:
+            return Probe(False, kept_disk(self._driver))
         if capability is Capability.TRANSACTIONAL_FLIP:
             return Probe(False, "creating the next epoch's collection is the flip: one step, exactly one winner, but no transaction")
         if capability is Capability.MAKE_VERSIONS and not self._driver.server and not os.access(self._driver.place, os.W_OK):
@@ -299,12 +301,13 @@ class ChromaStore:
         """By name and metadata."""
         return likely_client(self._publishing.control(), self._source.name)
 
-    def publish(self, version: IndexVersion, *, actor: str) -> Published:
+    def publish(self, version: IndexVersion, encode: Encode, *, actor: str) -> Published:
         """Two renames, see `vecmigrate_chroma.publishing`."""
         self._guard.write()
         with self._rows_of(version) as stored:
-            done = self._publishing.publish(version, stored)
-        if done.changed:
+            done = self._publishing.publish(version, stored, encode)
+        last = [event.kind for event in self._ledger.history() if event.kind in ("publish", "unpublish")][-1:]
+        if last != ["publish"]:  # a run that was killed before this noted nothing
             self._ledger.record("publish", version, actor=actor, detail={"rows": done.rows, "name": self._source.name})
         return done
 
@@ -313,7 +316,7 @@ class ChromaStore:
         self._guard.write()
         done = self._publishing.unpublish(encode, allow_mass_deletion=allow_mass_deletion)
         if done.changed:
-            detail = {"rows": done.rows, "brought": done.brought, "removed": done.removed}
+            detail = {"rows": done.rows, "brought": done.brought, "removed": done.removed, "overruled": list(done.overruled)}
             self._ledger.record("unpublish", self._ledger.version(0), actor=actor, detail=detail)
         return done
 
@@ -321,8 +324,13 @@ class ChromaStore:
 
     def stand_in(self, live: Live) -> VersionedCollection:
         """A `VersionedCollection` in place of the application's `chromadb.Collection`."""
-        inside = Inside(self._driver, self._source, live, self._rows_of, self.versions, self._guard.write)
+        inside = Inside(self._driver, self._source, self._search, live, self._rows_of, self.versions, self._begin_writing)
         return VersionedCollection(inside)
+
+    def _begin_writing(self) -> None:
+        if self._closed:
+            raise PreflightRefused(f"{self._collection} was closed: nothing more is written through it", hint="open it again")
+        self._guard.write()
 
     def close(self) -> None:
         """Give lock and client back."""
@@ -418,6 +426,9 @@ class ChromaStore:
             "ef_search": Shape.of(self._source.open()).ef_search,
         }
         handle = self._driver.create(name, described, {"hnsw": index}) or self._driver.find(name)
+        if handle is not None and self._ledger.version(version.number).state in GONE:  # it went while its collection was made
+            self._driver.delete(name)
+            handle = None
         if handle is None:
             raise VersionRetired(f"{version.name} was dropped at this moment", hint="read the pointer again")
         return self._handles.setdefault(version.number, Rows(self._driver, handle))

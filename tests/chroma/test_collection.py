@@ -291,8 +291,12 @@ def test_a_row_without_a_text_keeps_the_embedding_it_was_given(application):
     assert np.isnan(found).all()
     app.collection.update(ids=["picture"], documents=["now it has a text"])
     assert app.collection.query(query_texts=["now it has a text"], n_results=1)["ids"] == [["picture"]]
-    app.collection.update(ids=["picture"], documents=[" "])
+    app.collection.update(ids=["picture"], documents=[" "], embeddings=[vector])
     assert app.raw(1).get(ids=["picture"])["ids"] == []
+    app.collection.update(ids=["picture"], embeddings=[-vector])
+    assert np.allclose(app.own.get(ids=["picture"], include=["embeddings"])["embeddings"], [-vector], atol=1e-5)
+    with pytest.raises(WrongSpace, match="needs the control's"):
+        app.collection.update(ids=["picture"], embeddings=[app.collection.embed_query("of v1")])
 
 
 def test_a_text_that_cannot_be_encoded_is_written_nowhere(application):
@@ -377,6 +381,173 @@ def test_what_a_queue_could_not_write_is_raised_by_the_flush(application, monkey
     assert whole(app)
 
 
+def test_a_text_of_a_large_write_that_cannot_be_encoded_keeps_all_of_it_out(application):
+    class Strict(HashingEncoder):
+        def encode_documents(self, texts):
+            if any("unspeakable" in text for text in texts):
+                raise ModelError("the vector is not finite")
+            return super().encode_documents(texts)
+
+    app = application(encoders=FixedEncoders.of(Strict(24, "old"), Strict(24, "new")))
+    app.other._driver.batch_size = 2
+    with pytest.raises(ModelError):
+        app.collection.upsert(ids=["a", "b", "c", "d"], documents=["one", "two", "three", "unspeakable"])
+    assert app.own.count() == 5
+
+
+def test_a_write_that_chroma_refuses_half_way_leaves_no_version_behind(application):
+    app = application()
+    with pytest.raises((ValueError, TypeError)):
+        app.collection.update(
+            ids=["gift", "hours"], documents=["new text", "opening hours of the shop"], metadatas=[{"a": 1}, {"a": object()}]
+        )
+    assert app.own.get(ids=["gift"])["documents"] == ["wrap it as a gift"]
+    assert whole(app)
+
+
+def test_a_blank_document_is_kept_in_the_source_and_in_no_version(application):
+    class Patient(HashingEncoder):
+        def encode_documents(self, texts):
+            return super().encode_documents([text or "nothing" for text in texts])
+
+    app = application(encoders=FixedEncoders.of(Patient(24, "old"), NEW))
+    app.collection.upsert(ids=["gift", "blank"], documents=["", ""])
+    assert app.own.get(ids=["gift", "blank"])["documents"] == ["", ""]
+    assert np.allclose(app.own.get(ids=["gift"], include=["embeddings"])["embeddings"], OLD.encode_documents(["nothing"]), atol=1e-5)
+    assert app.raw(1).get(ids=["gift", "blank"])["ids"] == []
+
+
+def test_a_write_without_a_document_beside_one_with_a_new_one_leaves_the_new_ones_vector(application, monkeypatch):
+    app = application()
+    encode, first = app.live.encode_documents, iter([True])
+
+    def overtaken(version, texts):
+        vectors = encode(version, texts)
+        if next(first, False):
+            app.other.stand_in(app.live).upsert(ids=["gift"], documents=["the newer text"])
+        return vectors
+
+    monkeypatch.setattr(app.live, "encode_documents", overtaken)
+    app.collection.upsert(ids=["gift"], metadatas=[{"de": True}])
+    monkeypatch.undo()
+    assert app.own.get(ids=["gift"])["documents"] == ["the newer text"]
+    assert np.allclose(app.own.get(ids=["gift"], include=["embeddings"])["embeddings"], OLD.encode_documents(["the newer text"]), atol=1e-5)
+    assert whole(app)
+
+
+def test_a_standby_whose_model_is_gone_stops_no_write_that_brings_embeddings(application):
+    app = application()
+    third = HashingEncoder(16, "third")
+    build(app.store, app.store.create_version(third.model), third, actor="operator")
+    app.collection.upsert(ids=["new"], documents=["a row for all"], embeddings=HashingEncoder(24, "foreign").encode_documents(["x"]))
+    assert app.collection.corrected == 1
+    assert app.own.get(ids=["new"])["documents"] == ["a row for all"]
+
+
+def test_a_thread_that_meets_an_unexpected_error_lives_and_the_flush_tells(application, monkeypatch):
+    app = application(queued=True)
+
+    def breaks(*_):
+        raise RuntimeError("out of memory on the device")
+
+    monkeypatch.setattr(app.live, "_maintained", breaks)
+    monkeypatch.setattr(app.live, "prepare", lambda texts: None)
+    app.collection.upsert(ids=["new"], documents=["a brand new row"])
+    with pytest.raises(RuntimeError, match="out of memory"):
+        app.collection.flush()
+    monkeypatch.undo()
+    app.collection.flush()
+    assert whole(app)
+
+
+def test_nothing_is_written_through_a_collection_that_was_closed(application):
+    app = application(queued=True)
+    app.collection.upsert(ids=["new"], documents=["the last row"])
+    app.collection.close()
+    app.collection.close()
+    for late in (lambda: app.collection.upsert(ids=["x"], documents=["y"]), lambda: app.collection.delete(ids=["gift"])):
+        with pytest.raises(PreflightRefused, match="was closed"):
+            late()
+    assert app.own.get(ids=["new"])["ids"] == ["new"]
+    assert app.store.differences(app.version(1)).clean
+
+
+def test_vectors_of_two_versions_in_one_query_are_refused(application):
+    app = application()
+    before = app.collection.embed_query(PARCEL)
+    app.flip(1)
+    after = app.collection.embed_query(PARCEL)
+    for queries, fingerprint in (
+        ([before, after], None),
+        ([before, after], OLD.model.fingerprint),
+        ([after], OLD.model.fingerprint),
+        ([after, list(after)], None),
+    ):
+        with pytest.raises(WrongSpace, match="of several models or versions"):
+            app.collection.query(query_embeddings=queries, fingerprint=fingerprint)
+
+
+def test_ids_that_the_version_lacks_do_not_spoil_a_query(application):
+    app = application()
+    app.flip(1)
+    app.own.add(ids=["late"], documents=["by another client"], embeddings=OLD.encode_documents(["by another client"]))
+    assert sorted(app.collection.query(query_texts=[PARCEL], ids=["late", "gift"], n_results=5)["ids"][0]) == ["gift"]
+    assert app.collection.query(query_texts=[PARCEL], ids=["late"], n_results=5)["ids"] == [[]]
+
+
+def test_rows_that_the_index_does_not_reach_are_compared_one_by_one(application, monkeypatch):
+    app = application()
+    app.flip(1)
+    ask = type(app.collection._reading)._ask
+
+    def misses_one(self, rows, queries, arguments):
+        found = ask(self, rows, queries, arguments)
+        places = [place for place, id in enumerate(found["ids"][0]) if id != "parcel"]
+        return {**found, "ids": [[found["ids"][0][p] for p in places]], "distances": [[found["distances"][0][p] for p in places]]}
+
+    monkeypatch.setattr(type(app.collection._reading), "_ask", misses_one)
+    found = app.collection.query(query_texts=[PARCEL], n_results=5)
+    assert found["ids"][0][0] == "parcel"
+    assert found["distances"][0][0] == pytest.approx(0, abs=1e-5)
+    assert len(found["ids"][0]) == 5
+
+
+def test_a_row_that_passes_no_more_is_neither_read_nor_deleted_by_a_filter(application, monkeypatch):
+    app = application()
+    app.other._driver.batch_size = 2
+    reading, deleting = type(app.collection._reading), type(app.collection._writing)
+    get, find = reading._get, deleting._to_delete
+
+    def changed_meanwhile(self, rows, arguments, include):
+        found = get(self, rows, arguments, include)
+        if not include:
+            app.own.update(ids=["lost"], metadatas=[{"words": 1}])
+        return found
+
+    monkeypatch.setattr(reading, "_get", changed_meanwhile)
+    assert app.collection.get(where={"words": {"$gt": 5}})["ids"] == ["invoice"]
+    monkeypatch.undo()
+
+    def found_then_changed(self, source, arguments):
+        found = list(find(self, source, arguments))
+        app.own.update(ids=["hours"], metadatas=[{"words": 100}])
+        return found
+
+    monkeypatch.setattr(deleting, "_to_delete", found_then_changed)
+    assert app.collection.delete(where={"words": 5}) == {"deleted": 2}
+    assert sorted(app.own.get(include=[])["ids"]) == ["hours", "invoice", "lost"]
+
+
+def test_a_document_beside_the_embedded_field_is_kept_current_for_filters(application):
+    app = application(text_key="body", texts={})
+    app.collection.upsert(ids=["a"], documents=["a title"], metadatas=[{"body": "the text that counts"}])
+    app.flip(1)
+    app.own.update(ids=["a"], documents=["from another client"], embeddings=OLD.encode_documents(["the text that counts"]))
+    assert app.store.differences(app.version(1)).n_stale == 1
+    sync(app.store, app.version(1), NEW)
+    assert app.collection.query(query_texts=["text"], where_document={"$contains": "another"})["ids"] == [["a"]]
+
+
 # As in Chroma.
 
 
@@ -390,19 +561,33 @@ def test_chromas_own_errors_stay_chromas(application):
         app.collection.add(ids=["m"], documents=["x"], metadatas=[{}])
     with pytest.raises((ValueError, chromadb.errors.InvalidArgumentError)):
         app.collection.query(query_texts=["x"], where={"$bad": 1})
-    with pytest.raises(ValueError, match="At least one of ids"):
-        app.collection.delete()
+    for wrong in (
+        lambda c: c.delete(),
+        lambda c: c.delete(ids=[]),
+        lambda c: c.delete(ids=["gift"], limit=1),
+        lambda c: c.delete(where={"words": 1}, limit=-1),
+        lambda c: c.upsert(ids=["empty"]),
+        lambda c: c.upsert(ids=["a"], documents=[7]),
+        lambda c: c.query(),
+        lambda c: c.query(query_texts=[]),
+        lambda c: c.query(query_texts=[None]),
+        lambda c: c.query(query_texts=["x"], include=["foo"]),
+        lambda c: c.query(query_texts=["x"], n_results="5"),
+        lambda c: c.query(query_texts=["x"], n_results=0),
+        lambda c: c.get(include=["distances"]),
+        lambda c: c.get(limit=-1),
+    ):
+        with pytest.raises((ValueError, TypeError, OverflowError)):
+            wrong(app.collection)
+    assert app.collection.embed_documents([]) == []
+    assert app.own.count() == 5
     assert whole(app)
 
 
 def test_what_cannot_be_followed_is_refused_with_the_reason(application):
     app = application()
-    with pytest.raises(UsageError, match="either query_texts or query_embeddings"):
-        app.collection.query()
     with pytest.raises(UsageError, match="images and uris"):
         app.collection.add(ids=["i"], uris=["file.png"])
-    with pytest.raises(UsageError, match="neither a text nor an embedding"):
-        app.collection.upsert(ids=["empty"])
     with pytest.raises(PreflightRefused, match="can't be renamed"):
         app.collection.modify(name="another")
     with pytest.raises(AttributeError, match="has no 'fork'"):

@@ -3,6 +3,7 @@
 import random
 import threading
 
+import numpy as np
 import pytest
 
 from vecmigrate.errors import Conflict
@@ -10,6 +11,7 @@ from vecmigrate.reindex import bring_in, bringing, build, sync, verify
 from vecmigrate.reindex.bringing import Brought
 from vecmigrate.testing.encoders import HashingEncoder
 from vecmigrate_chroma.contents import Contents
+from vecmigrate_chroma.rows import Rows
 
 OLD, NEW = HashingEncoder(24, "old"), HashingEncoder(24, "new")
 
@@ -85,6 +87,22 @@ def test_a_row_that_is_written_again_while_it_is_removed_stays(application, monk
     sync(app.store, app.version(1), NEW)
     assert app.raw(1).get(ids=["gift"])["documents"] == ["it is back"]
     assert whole(app)
+
+
+def test_a_vector_is_only_kept_for_the_text_that_was_read_with_it(application, monkeypatch):
+    app = application()
+    records, first = Rows.records, iter([True])
+
+    def changed_between(rows, ids, *include):
+        for part in records(rows, ids, *include):
+            yield part
+            if rows.name.endswith(".v1") and next(first, False):
+                app.collection.upsert(ids=["gift"], documents=["for a moment"])
+
+    monkeypatch.setattr(Rows, "records", changed_between)
+    chunk = app.store.fetch(["gift"])["gift"]
+    kept = app.store.reusable(app.version(1), [chunk])
+    assert np.allclose(kept["gift"], NEW.encode_documents(["wrap it as a gift"])[0], atol=1e-5)
 
 
 def test_a_row_that_never_stands_still_is_an_error_and_no_endless_loop(application, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vecmigrate.cutover.publishing import BY_NAME, publish, publishing, require_publishable, unpublish
-from vecmigrate.errors import NotFound, PreflightRefused, StoreError, WrongSpace
+from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StoreError, WrongSpace
 from vecmigrate.publication import Access
 from vecmigrate.reindex import build, sync, verify
 from vecmigrate.testing.encoders import FixedEncoders, HashingEncoder
@@ -179,19 +179,150 @@ def test_what_an_application_wrote_into_a_collection_of_its_own_is_not_removed(a
     assert undo(app).rows == 5
 
 
-def test_rows_that_are_written_while_the_names_change_take_it_back(app, monkeypatch):
-    rename = renames.Publishing._rename
+def after(monkeypatch, name, act):
+    """Call `act` once, right after something got a name that ends so."""
+    rename, first = renames.Publishing._rename, iter([True])
 
-    def meanwhile(self, rows, name):
-        rename(self, rows, name)
-        if name.endswith(".kept"):
-            app.own.add(ids=["late"], documents=["by a handle that was held"], embeddings=OLD.encode_documents(["x"]))
+    def then(self, rows, to):
+        rename(self, rows, to)
+        if to.endswith(name) and next(first, False):
+            act()
 
-    monkeypatch.setattr(renames.Publishing, "_rename", meanwhile)
-    with pytest.raises(PreflightRefused, match="written while the names changed, such as 'late'"):
+    monkeypatch.setattr(renames.Publishing, "_rename", then)
+
+
+def test_rows_that_are_written_by_a_held_handle_while_the_names_change_are_taken_over(app, monkeypatch):
+    def late():
+        app.own.add(ids=["late"], documents=["by a handle that was held"], embeddings=OLD.encode_documents(["x"]))
+        app.own.update(ids=["gift"], documents=["changed by the handle"], embeddings=OLD.encode_documents(["x"]))
+
+    after(monkeypatch, ".kept", late)
+    assert do_publish(app).brought == 2
+    found = by_name(app).get(ids=["late"], include=["documents", "embeddings"])
+    assert found["documents"] == ["by a handle that was held"]
+    assert np.allclose(found["embeddings"], NEW.encode_documents(["by a handle that was held"]), atol=1e-5)
+    undo(app)
+    assert by_name(app).get(ids=["late", "gift"])["documents"] == ["changed by the handle", "by a handle that was held"]
+
+
+def test_rows_that_are_written_by_name_right_after_it_was_published_stay(app, monkeypatch):
+    def by_name_at_once():
+        by_name(app).add(ids=["early"], documents=["by name, at once"], embeddings=NEW.encode_documents(["by name, at once"]))
+
+    after(monkeypatch, app.own.name, by_name_at_once)
+    do_publish(app)
+    assert by_name(app).get(ids=["early"])["documents"] == ["by name, at once"]
+    undo(app)
+    assert by_name(app).get(ids=["early"])["documents"] == ["by name, at once"]
+
+
+def test_a_handle_that_goes_on_writing_to_the_kept_collection_loses_nothing_by_the_undo(app):
+    do_publish(app)
+    app.own.add(ids=["held"], documents=["written aside"], embeddings=OLD.encode_documents(["written aside"]))
+    app.own.update(ids=["gift"], documents=["changed aside"], embeddings=OLD.encode_documents(["changed aside"]))
+    app.own.update(ids=["lost"], documents=["changed aside too"], embeddings=OLD.encode_documents(["changed aside too"]))
+    by_name(app).update(ids=["lost"], documents=["changed by name"], embeddings=NEW.encode_documents(["changed by name"]))
+    done = undo(app)
+    assert (done.brought, done.removed, done.overruled) == (1, 0, ("lost",))
+    assert {i: d for i, (d, _) in content(by_name(app)).items() if i in ("held", "gift", "lost")} == {
+        "held": "written aside",
+        "gift": "changed aside",
+        "lost": "changed by name",
+    }
+
+
+@pytest.mark.parametrize("moment", ["while it encodes", "between the renames", "after them"])
+def test_what_is_written_by_name_while_an_undo_runs_is_not_lost(app, monkeypatch, moment):
+    do_publish(app)
+    shown = by_name(app)
+    shown.add(ids=["first"], documents=["before the undo"], embeddings=NEW.encode_documents(["before the undo"]))
+
+    def write():
+        shown.add(ids=["second"], documents=["while it ran"], embeddings=NEW.encode_documents(["while it ran"]))
+        shown.update(ids=["gift"], documents=["changed while it ran"], embeddings=NEW.encode_documents(["z"]))
+
+    encoders = ENCODERS
+    if moment == "while it encodes":
+
+        class Slow(HashingEncoder):
+            left = 1
+
+            def encode_documents(self, texts):
+                if self.left:
+                    self.left = 0
+                    write()
+                return super().encode_documents(texts)
+
+        encoders = FixedEncoders.of(Slow(24, "old"), NEW)
+    else:
+        after(monkeypatch, ".withdrawn" if moment == "between the renames" else app.own.name, write)
+    done = unpublish(publishing(app.store), encoders, actor="operator")
+    assert done.brought == 3
+    assert {d for d, _ in content(by_name(app)).values()} >= {"before the undo", "while it ran", "changed while it ran"}
+    assert verify(app.store, app.version(0), OLD).ok
+
+
+def test_an_application_may_change_the_metadata_of_what_is_published(app):
+    do_publish(app)
+    by_name(app).modify(metadata={"mine": 1})
+    assert app.store.published() == 1
+    assert do_publish(app).changed is False
+    assert undo(app).rows == 5
+    assert by_name(app).metadata is None
+
+
+def test_a_copy_that_another_run_left_behind_is_never_published(app, monkeypatch):
+    left = app.client.create_collection(f"vecmigrate.{app.store.collection}.published", embedding_function=None)
+    rows = app.own.get(include=["documents", "metadatas"])
+    left.add(
+        ids=rows["ids"],
+        documents=rows["documents"],
+        metadatas=rows["metadatas"],
+        embeddings=HashingEncoder(24, "foreign").encode_documents(rows["documents"]),
+    )
+    do_publish(app)
+    found = by_name(app).get(ids=["gift"], include=["embeddings"])["embeddings"]
+    assert np.allclose(found, NEW.encode_documents(["wrap it as a gift"]), atol=1e-5)
+
+
+def test_the_copy_has_the_applications_metadata_and_uris_and_nothing_of_ours(app):
+    app.own.modify(metadata={"owner": "search team"})
+    app.own.update(ids=["gift"], uris=["file://gift.txt"])
+    do_publish(app)
+    assert by_name(app).metadata == {"owner": "search team"}
+    assert by_name(app).get(ids=["gift"], include=["uris"])["uris"] == ["file://gift.txt"]
+
+
+def test_a_write_through_the_stand_in_that_was_under_way_says_that_it_came_too_late(app, monkeypatch):
+    encode, first = app.live.encode_documents, iter([True])
+
+    def meanwhile(version, texts):
+        if next(first, False):
+            do_publish(app)
+        return encode(version, texts)
+
+    monkeypatch.setattr(app.live, "encode_documents", meanwhile)
+    with pytest.raises(Conflict, match="became another collection during this write"):
+        app.collection.upsert(ids=["late"], documents=["under way"])
+    monkeypatch.undo()
+    with pytest.raises(PreflightRefused, match="nobody writes through here"):
+        app.collection.upsert(ids=["late"], documents=["under way"])
+
+
+def test_a_run_that_was_killed_before_it_was_audited_is_audited_by_the_next(app, monkeypatch):
+    class Killed(BaseException):
+        """As a kill."""
+
+    def dies(*_, **__):
+        raise Killed
+
+    monkeypatch.setattr(app.store._ledger, "record", dies)
+    with pytest.raises(Killed):
         do_publish(app)
-    assert by_name(app).get(ids=["late"])["documents"] == ["by a handle that was held"]
-    assert app.store.published() is None
+    monkeypatch.undo()
+    do_publish(app)
+    do_publish(app)
+    assert [event.kind for event in app.store.history()].count("publish") == 1
 
 
 def test_a_server_that_fails_at_the_second_rename_leaves_all_as_before(app, monkeypatch):

@@ -89,8 +89,10 @@ def checked(session: Session, target: IndexVersion, *, no_gate: bool = False, lo
     mends is not held against it.
     """
     from vecmigrate.cutover import preflight
+    from vecmigrate.cutover.publishing import refuse_while_published
     from vecmigrate.reindex import verify, verify_following
 
+    refuse_while_published(session.store, target)
     active = session.version(f"v{session.pointer().active}")
     encoder = session.encoders.encoder_for(target)
     found = verify(session.store, target, encoder) if look_only else verify_following(session.store, target, encoder, actor=session.actor)

@@ -69,6 +69,7 @@ def _tell(session: Session, label: str, done: Published, *, following: str) -> N
         "gap_seconds": done.gap,
         "brought": done.brought,
         "removed": done.removed,
+        "overruled": list(done.overruled),
     }
     text = (
         f"{label} has the application's name: {done.rows} rows; the name led nowhere for {done.gap * 1000:.1f} ms; "
@@ -76,4 +77,5 @@ def _tell(session: Session, label: str, done: Published, *, following: str) -> N
         if done.changed
         else f"{label} has the application's name already: nothing was done"
     )
-    session.emit(data, [text], following=following)
+    both = [f"changed on both sides, kept as it was under the name: {', '.join(map(repr, done.overruled))}"] if done.overruled else []
+    session.emit(data, [text, *both], following=following)

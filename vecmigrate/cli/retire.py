@@ -24,7 +24,17 @@ def retire_command(session: Session, version: str) -> None:
     session.confirm(_plan_lines(session, target), typed=target.name)
     with session.store.operation("retire", actor=session.actor):
         gone = retire(session.store, target, actor=session.actor)
-    session.emit({"version": gone.label, "state": gone.state}, [f"{gone.name} is retired"], following="vecmigrate status")
+    session.emit(
+        {"version": gone.label, "state": gone.state}, [f"{gone.name} is retired", *disk_lines(session)], following="vecmigrate status"
+    )
+
+
+def disk_lines(session: Session) -> list[str]:
+    """What a dropped version's disk needs, where the store does not give it back by itself."""
+    from vecmigrate.store import Capability
+
+    freed = session.store.can(Capability.FREES_DISK)
+    return [] if freed.able else [f"disk   {freed.reason}"]
 
 
 def _plan_lines(session: Session, target: IndexVersion) -> list[str]:

@@ -48,8 +48,10 @@ def rollback_command(session: Session, label: str | None, accept_missing: bool, 
 
 def _plan_lines(session: Session, target: IndexVersion, pointer: Pointer) -> list[str]:
     from vecmigrate.cutover import require_served
+    from vecmigrate.cutover.publishing import refuse_while_published
 
     require_served(target)
+    refuse_while_published(session.store, target)
     found = session.store.differences(target, sample=0)
     behind = f"missing {found.n_missing}, stale {found.n_stale}, extra {found.n_extra}"
     bring = f"bring {target.name} up to date with the source ({behind}), then verify it"

@@ -205,6 +205,7 @@ def status_command(ctx: click.Context) -> None:
 @click.pass_obj
 def drop_command(session: Session, version: str) -> None:
     """Give up a version that never served, and free its storage."""
+    from vecmigrate.cli.retire import disk_lines
     from vecmigrate.cutover import cancel
     from vecmigrate.cutover.disposal import require_cancellable
 
@@ -213,4 +214,6 @@ def drop_command(session: Session, version: str) -> None:
     session.confirm([f"plan   drop {target.location or target.name}", "undo   none: it would have to be built again"])
     with session.store.operation("shadow drop", actor=session.actor):
         gone = cancel(session.store, target, actor=session.actor)
-    session.emit({"version": gone.label, "state": gone.state}, [f"{gone.name} is dropped"], following="vecmigrate status")
+    session.emit(
+        {"version": gone.label, "state": gone.state}, [f"{gone.name} is dropped", *disk_lines(session)], following="vecmigrate status"
+    )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def status_command(session: Session, check: bool) -> None:
     """Which version serves, and how the others stand."""
     from vecmigrate.cli.tables import version_table
+    from vecmigrate.cutover.publishing import published
     from vecmigrate.versions import GONE
 
     store = session.store
@@ -26,12 +27,14 @@ def status_command(session: Session, check: bool) -> None:
     lag = {v.number: store.differences(v, sample=0) for v in versions if v.state not in GONE} if check else {}
     counted = {n: {"rows": found.present, "differences": _counts(found)} for n, found in lag.items()}
     rows = [_row(v, pointer) | counted.get(v.number, {}) for v in versions]
-    data = {"collection": store.collection, "pointer": _pointer(pointer), "versions": rows}
+    shown = published(store)
+    data = {"collection": store.collection, "pointer": _pointer(pointer), "published": shown, "versions": rows}
     if pointer is None:
         session.emit(data, [f"{store.collection}: no versions yet; the application's own index serves"], following=_first_step(session))
         return
     head = f"{store.collection}: v{pointer.active} serves (epoch {pointer.epoch}), before it " + _label(pointer.previous)
-    session.emit(data, [head, version_table(versions, pointer, lag)], following=_next(store, versions, pointer, lag))
+    by_name = [] if shown is None else [f"v{shown} is published under the application's own name; vecmigrate publish --undo takes it back"]
+    session.emit(data, [head, *by_name, version_table(versions, pointer, lag)], following=_next(store, versions, pointer, lag))
 
 
 def _label(number: int | None) -> str:

@@ -36,16 +36,27 @@ def publishing(store: Store) -> Showing:
     return Showing(store, store)
 
 
+def published(store: Store) -> int | None:
+    """Which version has the application's own name; None where none has, or the store can't publish."""
+    return store.published() if isinstance(store, Publishes) else None
+
+
+def refuse_while_published(store: Store, target: IndexVersion) -> None:
+    """Raise `PreflightRefused` where clients by name would stay on another version than `target`."""
+    shown = published(store)
+    if shown is not None and shown != target.number:
+        raise PreflightRefused(
+            f"v{shown} is published under the application's own name: clients that look it up would stay on it",
+            hint="vecmigrate publish --undo first, with the applications stopped",
+        )
+
+
 def require_publishable(showing: Showing, version: IndexVersion, said: str | None) -> Client:
     """Raise `PreflightRefused` unless the version serves and the application finds its collection by name.
 
     `said` is what the operator says of the application, `by-name`; it counts only where nothing in the store says otherwise.
     """
-    if version.number == 0 or version.state is not State.ACTIVE:
-        raise PreflightRefused(
-            f"{version.name} is {version.state}; only a version of ours that serves is published",
-            hint=f"vecmigrate cutover {version.label} first" if version.number else "it has the application's name already",
-        )
+    require_serving(version)
     client = showing.publishes.client()
     if client.access is Access.BY_NAME or (client.access is Access.UNKNOWN and said == BY_NAME):
         return client
@@ -54,18 +65,28 @@ def require_publishable(showing: Showing, version: IndexVersion, said: str | Non
     raise PreflightRefused(f"{who}: {_WHY[client.access]}", hint=hint)
 
 
+def require_serving(version: IndexVersion) -> None:
+    """Raise `PreflightRefused` for a version that must not have the application's name."""
+    if version.number == 0 or version.state is not State.ACTIVE:
+        raise PreflightRefused(
+            f"{version.name} is {version.state}; only a version of ours that serves is published",
+            hint=f"vecmigrate cutover {version.label} first" if version.number else "it has the application's name already",
+        )
+
+
 def publish(showing: Showing, version: IndexVersion, encoders: EncoderSource, *, actor: str) -> Published:
     """Bring the version up to date, verify it, put it under the application's name. Hold `store.operation` around it.
 
-    Raises `PreflightRefused` when it isn't whole, or when somebody writes meanwhile.
+    Raises `PreflightRefused` when it does not serve any more, isn't whole, or when somebody writes meanwhile.
     """
+    require_serving(next(v for v in showing.store.versions() if v.number == version.number))
     encoder = encoders.encoder_for(version)
     if showing.publishes.published() is None:
         sync(showing.store, version, encoder, actor=actor)
         found = verify(showing.store, version, encoder)
         if not found.ok:
             raise PreflightRefused(f"{version.name}: {'; '.join(found.problems)}", hint=f"vecmigrate verify {version.label}")
-    return showing.publishes.publish(version, actor=actor)
+    return showing.publishes.publish(version, encoder.encode_documents, actor=actor)
 
 
 def unpublish(showing: Showing, encoders: EncoderSource, *, actor: str, allow_mass_deletion: bool = False) -> Published:

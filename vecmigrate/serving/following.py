@@ -59,7 +59,9 @@ class Following:
             return self._as_last_known(known, error)
         serving = Serving(pointer, version)
         with self._lock:
-            self._known, self._out = _Known(serving, now, now), False
+            self._out = False
+            if self._known is None or self._known.serving.pointer.epoch <= pointer.epoch:  # another thread may have read a later one
+                self._known = _Known(serving, now, now)
         return serving
 
     def pointer(self) -> Pointer:
@@ -77,7 +79,7 @@ class Following:
     def _as_last_known(self, known: _Known, error: StoreUnavailable) -> Serving:
         now = time.monotonic()
         with self._lock:
-            self._known = replace(known, asked=now)
+            self._known = replace(self._known or known, asked=now)
             first, self._out = not self._out, True
         name, age = known.serving.version.name, now - known.read
         if first:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecmigrate.encoding.encoder import Encoder, EncoderSource
-from vecmigrate.errors import StoreError, VecmigrateError, VersionRetired
+from vecmigrate.errors import PreflightRefused, StoreError, VecmigrateError, VersionRetired
 from vecmigrate.live import Serving
 from vecmigrate.reindex import bring_in
 from vecmigrate.serving.following import OUTAGE_GRACE, Following
@@ -63,7 +63,7 @@ class _Remembered:
     def _keep(self, encoded: dict[str, NDArray[np.float32]]) -> None:
         with self._lock:
             self._kept |= encoded
-            while len(self._kept) > REMEMBERED:
+            while len(self._kept) > max(REMEMBERED, len(encoded)):
                 self._kept.popitem(last=False)
 
 
@@ -89,6 +89,7 @@ class LiveIndex:
         self._ready: dict[str, _Remembered] = {}
         self._warned: set[str] = set()
         self._queue: queue.Queue[Sequence[str] | None] = queue.Queue(MOST_WAITING)
+        self._closed = False
         self._failed: deque[Sequence[str]] = deque()
         self._worker = threading.Thread(target=self._work, daemon=True, name="vecmigrate-live") if queued else None
         if self._worker is not None:
@@ -109,7 +110,11 @@ class LiveIndex:
         return self._encoder(version).encode_documents(texts)
 
     def prepare(self, texts: Sequence[str]) -> None:
-        """Encode for every maintained version. What only a standby's model can't do does not stop a write."""
+        """Encode for every maintained version. What only a standby's model can't do does not stop a write. Raises `PreflightRefused` after
+        `close`.
+        """
+        if self._closed:
+            raise PreflightRefused(f"{self._store.collection} was closed: nothing more is written through it", hint="open it again")
         for version in self._maintained() if texts else ():
             try:
                 self.encode_documents(version, texts)
@@ -137,7 +142,10 @@ class LiveIndex:
             self._failed.popleft()
 
     def close(self) -> None:
-        """Flush, stop the thread, close the store."""
+        """Flush, stop the thread, close the store. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self.flush()
         finally:
@@ -150,8 +158,8 @@ class LiveIndex:
         while (ids := self._queue.get()) is not None:
             try:
                 self._bring(ids)
-            except VecmigrateError as error:
-                _LOG.warning("%d rows are in the source but not in every version: %s", len(ids), error.message)
+            except Exception as error:  # whatever it is, flush raises it again, and the thread lives
+                _LOG.warning("%d rows are in the source but not in every version: %s", len(ids), error)
                 self._failed.append(ids)
             finally:
                 self._queue.task_done()
