@@ -138,21 +138,28 @@ TEXTS = {
 }
 
 
-@pytest.fixture(params=["directory", "server"])
-def application(request, tmp_path):
-    """application(**settings) → `Application` over `TEXTS`, on a directory and on a server."""
+def pytest_generate_tests(metafunc):
+    """A test of an application runs on a directory, and on a server too where it is marked `everywhere`."""
+    if "place" in metafunc.fixturenames:
+        marked = metafunc.definition.get_closest_marker("everywhere")
+        metafunc.parametrize("place", ["directory", "server"] if marked else ["directory"])
+
+
+@pytest.fixture
+def application(place, request, tmp_path):
+    """application(**settings) → `Application` over `TEXTS`."""
     stores = []
 
     def make(*, queued=False, ttl=0.0, encoders=None, texts=TEXTS, **settings):
-        client = request.getfixturevalue("chroma_directory" if request.param == "directory" else "server_client")
-        if request.param == "directory":
+        client = request.getfixturevalue("chroma_directory" if place == "directory" else "server_client")
+        if place == "directory":
             path, client = client
-            place, name = {"path": str(path)}, "app"
+            at, name = {"path": str(path)}, "app"
         else:
-            place, name = {"url": request.getfixturevalue("chroma_server").url}, f"a{abs(hash(str(tmp_path))) % 10**9}"
+            at, name = {"url": request.getfixturevalue("chroma_server").url}, f"a{abs(hash(str(tmp_path))) % 10**9}"
         rows = [SourceRow(i, t, OLD.encode_documents([t])[0], {"words": len(t.split()), "de": False}) for i, t in texts.items()]
         create_filled(client, name, rows, Metric.COSINE)
-        store, other = (adapter.open({**place, "source": name, **settings}, collection=name) for _ in range(2))
+        store, other = (adapter.open({**at, "source": name, **settings}, collection=name) for _ in range(2))
         stores.extend((store, other))
         store.adopt(OLD.model)
         build(store, store.create_version(NEW.model), NEW, actor="operator")

@@ -14,6 +14,7 @@ from vecmigrate.testing.encoders import FixedEncoders, HashingEncoder
 from vecmigrate.versions import State
 
 OLD, NEW = HashingEncoder(24, "old"), HashingEncoder(24, "new")
+pytestmark = pytest.mark.everywhere
 PARCEL = "how to return a parcel"
 
 

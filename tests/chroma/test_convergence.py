@@ -50,6 +50,7 @@ def whole(app) -> bool:
     return verify(app.store, app.version(1), NEW).ok
 
 
+@pytest.mark.everywhere
 def test_a_sync_that_encodes_an_older_text_does_not_end_with_it(application):
     app = application()
     older(app)
@@ -171,6 +172,7 @@ def contend(app, collections, seconds, seed):
     return problems
 
 
+@pytest.mark.everywhere
 def test_writers_of_the_same_rows_and_a_sync_leave_every_version_whole(application):
     app = application()
     second = app.other.stand_in(app.live)
@@ -181,6 +183,7 @@ def test_writers_of_the_same_rows_and_a_sync_leave_every_version_whole(applicati
 
 
 @pytest.mark.slow
+@pytest.mark.everywhere
 def test_writers_of_the_same_rows_and_a_sync_leave_every_version_whole_for_long(application):
     app = application()
     for seed in range(20):

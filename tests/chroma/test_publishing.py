@@ -46,6 +46,7 @@ def content(collection):
     return {i: (d, m) for i, d, m in zip(found["ids"], found["documents"], found["metadatas"], strict=True)}
 
 
+@pytest.mark.everywhere
 def test_a_client_by_name_reads_the_version_after_it_was_published(app):
     before = content(app.own)
     done = do_publish(app)
@@ -60,6 +61,7 @@ def test_a_client_by_name_reads_the_version_after_it_was_published(app):
     assert app.store.published() == 1
 
 
+@pytest.mark.everywhere
 def test_an_undo_brings_back_what_was_written_meanwhile(app):
     do_publish(app)
     shown = by_name(app)
@@ -139,6 +141,7 @@ def test_a_run_that_was_killed_at_a_rename_is_finished_or_undone_by_running_eith
     assert app.store.published() is None
 
 
+@pytest.mark.everywhere
 def test_an_application_that_creates_what_it_does_not_find_is_seen_and_all_is_as_before(app, monkeypatch):
     before, rename = content(app.own), renames.Publishing._rename
 
@@ -231,6 +234,7 @@ def test_a_handle_that_goes_on_writing_to_the_kept_collection_loses_nothing_by_t
     }
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("moment", ["while it encodes", "between the renames", "after them"])
 def test_what_is_written_by_name_while_an_undo_runs_is_not_lost(app, monkeypatch, moment):
     do_publish(app)
