@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from vecmigrate.store import Inspection
 from vecmigrate.versions import AnnParameters, Element, Metric
+from vecmigrate_chroma.disk import kept_disk
 from vecmigrate_chroma.driver import Driver
 from vecmigrate_chroma.rows import Rows, Source
 
@@ -81,20 +83,11 @@ def inspect(driver: Driver, source: Source, collection: str) -> Inspection:
     )
 
 
-def kept_disk(driver: Driver) -> str:
-    """What becomes of a dropped version's disk, and the command that gives it back."""
-    where = "the server's directory" if driver.server else driver.place
-    return (
-        f"Chroma keeps what a dropped collection held for later rows; chroma vacuum --path {where}, with the server and all clients "
-        "stopped, gives it back to the disk"
-    )
-
-
 def _details(driver: Driver, shape: Shape) -> tuple[tuple[str, str], ...]:
     return (
         ("embedding function on record", shape.embedding_function or "none"),
         ("ef_search", str(shape.ef_search)),
-        ("disk", kept_disk(driver)),
+        ("disk", kept_disk(None if driver.server else Path(driver.place))),
         ("changes", "Chroma reports none: rows that are written elsewhere are found by comparing ids and hashes, when a sync runs"),
     )
 

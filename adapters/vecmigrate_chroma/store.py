@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,10 @@ from vecmigrate_chroma.clients import likely_client
 from vecmigrate_chroma.collection import VersionedCollection
 from vecmigrate_chroma.contents import Contents, refuse_unusable
 from vecmigrate_chroma.directory import Directory
+from vecmigrate_chroma.disk import kept_disk
 from vecmigrate_chroma.driver import Driver
 from vecmigrate_chroma.inside import Inside
-from vecmigrate_chroma.inspecting import SPACE_OF, Shape, inspect, kept_disk
+from vecmigrate_chroma.inspecting import SPACE_OF, Shape, inspect
 from vecmigrate_chroma.lease import ServerLease
 from vecmigrate_chroma.ledger import Ledger
 from vecmigrate_chroma.naming import vectors_name
@@ -80,7 +82,7 @@ class ChromaStore:
         if capability is Capability.CHANGE_CAPTURE:
             return Probe(False, UNSEEN)
         if capability is Capability.FREES_DISK:
-            return Probe(False, kept_disk(self._driver))
+            return Probe(False, kept_disk(None if self._driver.server else Path(self._driver.place)))
         if capability is Capability.TRANSACTIONAL_FLIP:
             return Probe(False, "creating the next epoch's collection is the flip: one step, exactly one winner, but no transaction")
         if capability is Capability.MAKE_VERSIONS and not self._driver.server and not os.access(self._driver.place, os.W_OK):
