@@ -16,6 +16,7 @@ EXPECTED = {
         "rows missing: 0 | answered by docs@v0 : written after the cutover",
         "verified: True",
     ],
+    "langchain_store.py": ["cutover: docs@v1 serves, best a", "rollback: docs@v0 serves, best a", "rows missing in v1: 0"],
     "own_adapter.py": ["passed"],
 }
 

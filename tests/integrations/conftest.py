@@ -2,12 +2,14 @@
 
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from typing import Any
 
+import chromadb
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from vecmigrate.serving import LiveIndex
 from vecmigrate.testing.encoders import FixedEncoders, HashingEncoder
 from vecmigrate_chroma import adapter
 
-os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when haystack is imported; tests use no network
 
 OLD = HashingEncoder(32, "old")
 NEW = HashingEncoder(32, "new")
@@ -30,8 +32,6 @@ TEXTS = {
     "hours": "opening hours of the shop",
     "gift": "wrap it as a gift",
 }
-
-
 CONFIG = """
 [store]
 adapter = "chroma"
@@ -72,8 +72,12 @@ class Shop:
 
     operator: Any
     collection: Any
-    config: Path
     encoders: dict[int, Pausing]
+
+    @property
+    def own(self) -> Any:
+        """The application's collection as chromadb has it."""
+        return self.operator._source.open().handle
 
     def flip(self, target: int) -> None:
         flip(self.operator, target, expect_epoch=self.operator.pointer().epoch, actor="operator", reason="cutover")
@@ -97,45 +101,68 @@ class Shop:
 
     def in_step(self) -> bool:
         """v1 has exactly the source's texts, and v0's own vectors are its model's."""
-        rows = self.operator._source.open().handle.get(include=["documents", "embeddings"])
+        rows = self.own.get(include=["documents", "embeddings"])
         own = dict(zip(rows["documents"], rows["embeddings"], strict=True))
         alike = all(np.allclose(vector, self.encoders[0].encode_documents([text])[0], atol=1e-5) for text, vector in own.items())
         return bool(self.operator.differences(self.version(1)).clean and alike)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def described():
     """(id, text) → the metadata of a row, as the framework had written it before vecmigrate came."""
     return lambda id, text: {"words": len(text.split())}
 
 
-@pytest.fixture
-def shop(tmp_path, described):
-    """shop(new=…) → `Shop`."""
-    import chromadb
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, described):
+    """built(new) → a directory with the application's collection, adopted, and v1 beside it; for tests to copy."""
 
-    open_stores = []
-    path = tmp_path / "chroma"
-    client = chromadb.PersistentClient(path)
-
-    def make(new=NEW):
-        made = client.create_collection("app", embedding_function=None, configuration={"hnsw": {"space": "cosine"}})
+    @cache
+    def make(new):
+        path = tmp_path_factory.mktemp("built") / "chroma"
+        client = chromadb.PersistentClient(path)
+        collection = client.create_collection("app", embedding_function=None, configuration={"hnsw": {"space": "cosine"}})
         texts = list(TEXTS.values())
         metadatas = [described(id, text) for id, text in TEXTS.items()]
-        made.add(ids=list(TEXTS), documents=texts, embeddings=OLD.encode_documents(texts), metadatas=metadatas)
-        operator, other = (adapter.open({"path": str(path), "source": "app"}, collection="docs") for _ in range(2))
-        open_stores.extend((operator, other))
-        operator.adopt(OLD.model)
-        build(operator, operator.create_version(new.model), new, actor="operator")
-        encoders = {0: Pausing(OLD), 1: Pausing(new)}
-        config = tmp_path / "vecmigrate.toml"
+        collection.add(ids=list(TEXTS), documents=texts, embeddings=OLD.encode_documents(texts), metadatas=metadatas)
+        client.close()
+        store = adapter.open({"path": str(path), "source": "app"}, collection="docs")
+        store.adopt(OLD.model)
+        build(store, store.create_version(new.model), new, actor="operator")
+        store.close()
+        return path
+
+    return make
+
+
+@pytest.fixture
+def configured(tmp_path, built):
+    """configured(new=…) → the path of a vecmigrate.toml beside its collection's directory. Nothing is open."""
+
+    def make(new=NEW):
+        path, config = tmp_path / "chroma", tmp_path / "vecmigrate.toml"
+        shutil.copytree(built(new), path)
         config.write_text(CONFIG.format(path=path), encoding="utf-8")
-        return Shop(operator, other.stand_in(LiveIndex(other, FixedEncoders.of(*encoders.values()))), config, encoders)
+        return config
+
+    return make
+
+
+@pytest.fixture
+def shop(configured):
+    """shop(new=…) → `Shop`."""
+    open_stores = []
+
+    def make(new=NEW):
+        settings = {"path": str(configured(new).parent / "chroma"), "source": "app"}
+        operator, other = (adapter.open(settings, collection="docs") for _ in range(2))
+        open_stores.extend((operator, other))
+        encoders = {0: Pausing(OLD), 1: Pausing(new)}
+        return Shop(operator, other.stand_in(LiveIndex(other, FixedEncoders.of(*encoders.values()))), encoders)
 
     yield make
     for store in open_stores:
         store.close()
-    client.close()
 
 
 @pytest.fixture(params=[NEW, WIDER], ids=["same dimension", "another dimension"])

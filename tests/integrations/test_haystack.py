@@ -1,6 +1,7 @@
 """Haystack's own pipelines and retrievers, over a collection that is flipped under them."""
 
 import asyncio
+import threading
 from copy import deepcopy
 
 import pytest
@@ -11,7 +12,8 @@ from haystack.document_stores.types import DuplicatePolicy
 from haystack_integrations.components.retrievers.chroma import ChromaEmbeddingRetriever, ChromaQueryTextRetriever
 from haystack_integrations.document_stores.chroma import ChromaDocumentStore
 
-from vecmigrate.errors import PreflightRefused, UsageError, WrongSpace
+from vecmigrate import open_collection
+from vecmigrate.errors import PreflightRefused, StoreError, UsageError, WrongSpace
 from vecmigrate.integrations.haystack import (
     CarriedVector,
     VersionedDocumentStore,
@@ -29,10 +31,10 @@ def scores(documents):
     return {document.content: document.score for document in documents}
 
 
-def with_embedder(shop, top_k=5, of=ChromaEmbeddingRetriever):
+def with_embedder(shop, top_k=5):
     pipeline = Pipeline()
     pipeline.add_component("embedder", VersionedTextEmbedder(shop.collection))
-    pipeline.add_component("retriever", of(VersionedDocumentStore(shop.collection), top_k=top_k))
+    pipeline.add_component("retriever", ChromaEmbeddingRetriever(VersionedDocumentStore(shop.collection), top_k=top_k))
     pipeline.connect("embedder.embedding", "retriever.query_embedding")
     return pipeline
 
@@ -110,6 +112,17 @@ def test_what_is_written_after_the_cutover_is_found_in_both_versions(either):
     assert store.filter_documents({"field": "meta.paid", "operator": "==", "value": True})[0].id == "invoice"
 
 
+def test_embeddings_that_documents_carry_are_not_stored(either):
+    store = VersionedDocumentStore(either.collection)
+    store.write_documents([Document(id="blank", content="", embedding=[1.0] * 32)])
+    either.flip(1)
+    assert store.write_documents(store.filter_documents(), DuplicatePolicy.OVERWRITE) == 6
+    asyncio.run(store.write_documents_async([Document(id="card", content="send a postcard", embedding=[1.0] * 32)]))
+    assert either.collection.count() == 7
+    assert either.in_step()
+    assert either.collection.corrected == 0
+
+
 def test_what_is_deleted_after_the_cutover_is_gone_from_both_versions(either):
     store = VersionedDocumentStore(either.collection)
     either.flip(1)
@@ -163,8 +176,17 @@ def test_async_pipelines_and_writes_are_the_same(shop):
     assert (store.count_documents(), shop.in_step()) == (0, True)
 
 
-def test_a_pipeline_is_written_down_by_the_path_of_vecmigrate_toml_and_read_back(shop):
-    config = str(shop().config)
+def test_async_pipelines_leave_the_event_loop_to_others(shop):
+    shop, threads = shop(), []
+    by_text = ChromaQueryTextRetriever(VersionedDocumentStore(shop.collection))
+    for visit in (lambda: with_embedder(shop).run_async({"embedder": {"text": PARCEL}}), lambda: by_text.run_async(PARCEL)):
+        shop.after_the_next_query(0, lambda: threads.append(threading.current_thread()))
+        asyncio.run(visit())
+    assert [thread is threading.main_thread() for thread in threads] == [False, False]
+
+
+def test_a_pipeline_is_written_down_by_the_path_of_vecmigrate_toml_and_read_back(configured):
+    config = str(configured())
     pipeline = Pipeline()
     pipeline.add_component("embedder", VersionedTextEmbedder(config))
     pipeline.add_component("retriever", VersionedEmbeddingRetriever(VersionedDocumentStore(config), top_k=3))
@@ -178,23 +200,38 @@ def test_a_pipeline_is_written_down_by_the_path_of_vecmigrate_toml_and_read_back
     retriever = again.get_component("retriever")
     assert (retriever.top_k, retriever.document_store.filter_documents()[0].content) == (3, PARCEL)
     again.close()
-    assert retriever.document_store.count_documents() == 5
-    again.close()
 
 
-def test_haystacks_own_retrievers_are_written_down_but_not_read_back(shop):
+def test_a_pipeline_closes_what_it_opened_and_opens_it_again(configured):
+    store = VersionedDocumentStore(configured())
     pipeline = Pipeline()
-    pipeline.add_component("retriever", ChromaQueryTextRetriever(VersionedDocumentStore(shop().config)))
+    pipeline.add_component("retriever", ChromaQueryTextRetriever(store))
+    collection = store.collection
+    pipeline.close()
+    with pytest.raises(StoreError):
+        collection.count()
+    assert store.count_documents() == 5
+    pipeline.close()
+
+
+def test_haystacks_own_retrievers_are_written_down_but_not_read_back(configured):
+    pipeline = Pipeline()
+    pipeline.add_component("retriever", ChromaQueryTextRetriever(VersionedDocumentStore(configured())))
     with pytest.raises(DeserializationError, match="can't be deserialized as 'ChromaDocumentStore'"):
         Pipeline.loads(pipeline.dumps(), allowed_modules=OURS)
 
 
-def test_an_open_collection_cannot_be_written_down_and_is_not_closed_with_the_pipeline(shop):
-    pipeline = with_embedder(shop(), of=VersionedEmbeddingRetriever)
-    with pytest.raises(UsageError, match="an open collection can't be written down"):
-        pipeline.dumps()
-    pipeline.close()
-    assert ask(pipeline, PARCEL)[0].id == "return"
+def test_an_open_collection_cannot_be_written_down_and_is_not_closed_with_the_pipeline(configured):
+    with open_collection(configured()) as collection:
+        store = VersionedDocumentStore(collection)
+        pipeline = Pipeline()
+        pipeline.add_component("embedder", VersionedTextEmbedder(collection))
+        pipeline.add_component("retriever", VersionedQueryTextRetriever(store))
+        with pytest.raises(UsageError, match="an open collection can't be written down"):
+            pipeline.dumps()
+        assert store.count_documents() == 5
+        pipeline.close()
+        assert store.count_documents() == 5
 
 
 def test_nothing_is_opened_before_it_is_used(tmp_path):
@@ -205,7 +242,7 @@ def test_nothing_is_opened_before_it_is_used(tmp_path):
 
 
 def test_a_collection_of_chromadb_is_refused_because_it_would_stay_with_one_model(shop):
-    own = shop().operator._source.open().handle
+    own = shop().own
     for make in (VersionedDocumentStore, VersionedTextEmbedder):
         with pytest.raises(UsageError, match="a Collection does not follow the serving pointer"):
             make(own)

@@ -11,6 +11,7 @@ from langchain_core.documents import Document
 
 from vecmigrate.errors import PreflightRefused, UsageError, WrongSpace
 from vecmigrate.integrations.langchain import VersionedEmbeddings, open_vector_store
+from vecmigrate.integrations.opening import framework
 
 PARCEL = "how to return a parcel"
 
@@ -82,9 +83,8 @@ def test_marginal_relevance_stays_in_one_space_when_the_querys_version_is_retire
         either.retire(1)
 
     either.after_the_next_query(1, back_for_good)
-    found = store.max_marginal_relevance_search(PARCEL, k=2, fetch_k=5, lambda_mult=1.0)
-    nearest = sorted(either.distances(0, PARCEL), key=either.distances(0, PARCEL).get)[:2]
-    assert [document.page_content for document in found] == nearest
+    found = store.max_marginal_relevance_search("pay by card", k=2, fetch_k=5, lambda_mult=1.0)
+    assert [document.id for document in found] == ["invoice", "lost"]
 
 
 def test_what_is_written_after_the_cutover_is_found_in_both_versions(either):
@@ -122,14 +122,12 @@ def test_filters_are_chromas(shop):
     assert [d.id for d in store.similarity_search("gift", k=5, where_document={"$contains": "hours"})] == ["hours"]
 
 
-def test_a_blank_text_is_refused_and_nothing_is_written(shop):
-    shop = shop()
-    store = open_vector_store(shop.collection)
-    shop.flip(1)
-    with pytest.raises(UsageError, match="neither a text nor an embedding"):
-        store.add_texts(["letters weigh less", " "])
-    assert shop.collection.count() == 5
-    assert shop.in_step()
+def test_a_blank_text_gets_the_controls_vector_though_another_version_serves(either):
+    store = open_vector_store(either.collection)
+    either.flip(1)
+    store.add_texts(["letters weigh less", " "], ids=["letters", "blank"])
+    assert either.collection.count() == 7
+    assert either.in_step()
 
 
 def test_what_would_destroy_the_collection_is_refused(shop):
@@ -176,8 +174,8 @@ def test_embeddings_say_whose_they_are(shop):
     assert ([vector.version for vector in before], after.version) == (["docs@v0", "docs@v0"], "docs@v1")
 
 
-def test_a_path_opens_the_collection_that_vecmigrate_toml_names(shop):
-    config = shop().config
+def test_a_path_opens_the_collection_that_vecmigrate_toml_names(configured):
+    config = configured()
     for path in (config, str(config)):
         store = open_vector_store(path)
         assert [document.page_content for document in store.get_by_ids(["return"])] == [PARCEL]
@@ -185,7 +183,7 @@ def test_a_path_opens_the_collection_that_vecmigrate_toml_names(shop):
 
 
 def test_a_collection_of_chromadb_is_refused_because_it_would_stay_with_one_model(shop):
-    own = shop().operator._source.open().handle
+    own = shop().own
     with pytest.raises(UsageError, match="a Collection does not follow the serving pointer"):
         open_vector_store(own)
 
@@ -196,11 +194,9 @@ def test_a_missing_framework_is_named_with_what_to_install(without):
     assert error.hint == "pip install 'vecmigrate[langchain]'"
 
 
-def test_a_framework_that_is_broken_is_not_called_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "vecmigrate.integrations.one_space", None)
-    monkeypatch.delitem(sys.modules, "vecmigrate.integrations.langchain", raising=False)
-    with pytest.raises(ModuleNotFoundError, match="one_space"):
-        importlib.import_module("vecmigrate.integrations.langchain")
+def test_a_framework_that_is_broken_is_not_called_missing():
+    with pytest.raises(ModuleNotFoundError, match="a_part_of_it"), framework("langchain", "langchain_chroma"):
+        importlib.import_module("a_part_of_it")
 
 
 def test_no_framework_is_imported_before_its_own_module_is():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from vecmigrate.errors import PreflightRefused, WrongSpace
@@ -17,7 +18,8 @@ from vecmigrate.integrations.opening import Handle, Source, framework
 from vecmigrate.records import PinnedVector
 
 with framework("haystack", "haystack", "haystack_integrations", "chromadb"):
-    from haystack import component, default_from_dict, default_to_dict
+    from haystack import Document, component, default_from_dict, default_to_dict
+    from haystack.document_stores.types import DuplicatePolicy
     from haystack_integrations.components.retrievers.chroma import ChromaEmbeddingRetriever, ChromaQueryTextRetriever
     from haystack_integrations.document_stores.chroma import ChromaDocumentStore
 
@@ -40,6 +42,17 @@ class VersionedDocumentStore(ChromaDocumentStore):
     def collection(self) -> VersionedCollection:
         """The collection itself, opened now if need be."""
         return self._handle.collection()
+
+    def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
+        """Write documents into every maintained version; returns how many. Embeddings that they carry are not stored.
+
+        No version holds a document without text: it is in the application's own collection alone.
+        """
+        return super().write_documents(_as_texts(documents), policy)
+
+    async def write_documents_async(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
+        """As `write_documents`, in a thread."""
+        return await super().write_documents_async(_as_texts(documents), policy)
 
     def delete_all_documents(self, *, recreate_index: bool = False) -> None:
         """Delete every document from every maintained version. Raises `PreflightRefused` for `recreate_index`."""
@@ -79,11 +92,17 @@ class VersionedDocumentStore(ChromaDocumentStore):
         self._async_collection = cast("Any", self.collection.asynchronous())
 
 
+def _as_texts(documents: list[Document]) -> list[Document]:
+    """Without embeddings: what was read from one version is not written into another."""
+    return [replace(document, embedding=None) for document in documents]
+
+
 @component
 class VersionedTextEmbedder:
-    """A query's vector by the model of the version that serves, for `ChromaEmbeddingRetriever`. `collection` as in `VersionedDocumentStore`.
+    """A query's vector by the model of the version that serves, for `ChromaEmbeddingRetriever`.
 
-    The vector says whose it is: the store searches that version, whatever is flipped in between.
+    `collection` is as in `VersionedDocumentStore`. The vector says whose it is: the store searches that version, whatever is flipped
+    in between.
     """
 
     def __init__(self, collection: Source) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def open_vector_store(source: Source, *, relevance_score_fn: Callable[[float], float] | None = None) -> VersionedChroma:
-    """A `langchain_chroma.Chroma` over an open collection, or over the one that a vecmigrate.toml names; `store.collection.close()` ends it.
+    """A `langchain_chroma.Chroma` over an open collection, or the one that a vecmigrate.toml names; `store.collection.close()` ends it.
 
     `relevance_score_fn` is LangChain's: from a distance to a score between 0 and 1. Raises what `vecmigrate.open_collection` raises.
     """
@@ -49,11 +49,11 @@ class VersionedEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """One vector per text, all of one version."""
-        return list(self._collection.embed_documents(texts)) if texts else []
+        return list(self._collection.embed_documents(texts))
 
 
 class VersionedChroma(Chroma):
-    """`Chroma` whose collection follows the serving pointer. Writes reach every maintained version; texts are encoded by vecmigrate alone."""
+    """`Chroma` whose collection follows the serving pointer. Writes reach every maintained version; LangChain encodes none."""
 
     def __init__(self, collection: VersionedCollection, *, relevance_score_fn: Callable[[float], float] | None = None) -> None:
         super().__init__(
@@ -68,7 +68,7 @@ class VersionedChroma(Chroma):
     def add_texts(
         self, texts: Iterable[str], metadatas: list[dict[str, Any]] | None = None, ids: list[str] | None = None, **kwargs: Any
     ) -> list[str]:
-        """Write texts into every maintained version; returns their ids. Those without an id get one. Raises `UsageError` for a blank text."""
+        """Write texts into every maintained version; returns their ids. Those without an id get one. No version holds a blank text."""
         listed = list(texts)
         names = [given or str(uuid4()) for given in (ids or [""] * len(listed))]
         self.collection.upsert(ids=names, documents=listed, metadatas=_with_all(metadatas or [], len(listed)))
@@ -103,7 +103,7 @@ class VersionedChroma(Chroma):
     @classmethod
     def from_texts(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises `PreflightRefused`; `from_documents` too."""
-        raise PreflightRefused("from_texts would make a collection of one model", hint="open_vector_store('vecmigrate.toml').add_texts(…)")
+        raise PreflightRefused("from_texts would make a collection of one model", hint="open_vector_store(…).add_texts(…)")
 
 
 class _Client:

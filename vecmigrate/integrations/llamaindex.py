@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from vecmigrate.errors import PreflightRefused
 from vecmigrate.integrations.one_space import in_one_space
 from vecmigrate.integrations.opening import Source, framework, opened
+from vecmigrate.records import PinnedVector
 
 with framework("llamaindex", "llama_index", "chromadb"):
     from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def open_vector_store(source: Source) -> VersionedChromaVectorStore:
-    """A `ChromaVectorStore` over an open collection, or over the one that a vecmigrate.toml names; `store.client.close()` ends it.
+    """A `ChromaVectorStore` over an open collection, or the one that a vecmigrate.toml names; `store.client.close()` ends it.
 
     Raises what `vecmigrate.open_collection` raises.
     """
@@ -71,13 +72,14 @@ class VersionedChromaVectorStore(ChromaVectorStore):
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """The nearest nodes to `query_str`, in one version; every mode but MMR is nearness.
 
-        A `query_embedding` must come from `collection.embed_query`, else `WrongSpace` is raised. Without either, nodes in no order.
+        A `query_embedding` from `collection.embed_query` goes before `query_str`, any other gives way to it: retrievers share a query, and
+        it may be another index's. Alone, it raises `WrongSpace`. Without either, nodes in no order.
         """
         vector: Any = query.query_embedding
-        if vector is None and query.query_str is not None:
+        if query.query_str and not isinstance(vector, PinnedVector):
             vector = self.client.embed_query(query.query_str)
         search = super().query
-        if query.mode is not VectorStoreQueryMode.MMR or vector is None:
+        if query.mode != VectorStoreQueryMode.MMR or vector is None:
             return search(replace(query, query_embedding=vector), **kwargs)
         return in_one_space(
             self.client, vector, lambda given, named: search(replace(query, query_embedding=list(given)), **named, **kwargs)
@@ -86,7 +88,7 @@ class VersionedChromaVectorStore(ChromaVectorStore):
     def add(self, nodes: Sequence[BaseNode], **add_kwargs: Any) -> list[str]:
         """Write nodes, embedded or not, into every maintained version; returns their ids. Ids that are there stay as they are.
 
-        Raises `UsageError` for a node without text.
+        No version holds a node without text: it is in the application's own collection alone.
         """
         ids = [node.node_id for node in nodes]
         if ids:
