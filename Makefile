@@ -13,7 +13,7 @@ demo-chroma: $(READY)
 	$(BIN)/vecmigrate demo --store chroma
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
