@@ -6,6 +6,7 @@ Offset paging skips live rows when others are deleted meanwhile (measured: 900 o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -30,7 +31,9 @@ def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 def of_application(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """A row's metadata without what we put beside it."""
-    return {key: value for key, value in (metadata or {}).items() if key not in OWN_KEYS}
+    if not metadata or OWN_KEYS.isdisjoint(metadata):
+        return dict(metadata or {})
+    return {key: value for key, value in metadata.items() if key not in OWN_KEYS}
 
 
 def spelled(metadata: Mapping[str, Any]) -> str:
@@ -70,8 +73,14 @@ class Rows:
 
     def records(self, ids: Sequence[str], *include: str) -> Iterator[dict[str, tuple[Any, ...]]]:
         """For parts of `ids`: id → what was asked for, in its order. Ids that are gone are absent; each id once."""
+        for found in self.columns(ids, *include):
+            yield {id: tuple(found[name][place] for name in include) for place, id in enumerate(found["ids"])}
+
+    def columns(self, ids: Sequence[str], *include: str) -> Iterator[Mapping[str, Any]]:
+        """As `records`, in the columns that Chroma answers with."""
         for part in slices(list(dict.fromkeys(ids)), self._driver.batch_size):
-            yield self._part(part, include)
+            ask = partial(self.handle.get, ids=list(part), include=list(include))
+            yield self._driver.call(f"reading {self.name!r}", ask)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The stored vectors of these ids. Chroma gives them back to about 1e-7 of what was written."""
@@ -90,10 +99,6 @@ class Rows:
     def documents(self, ids: Sequence[str]) -> dict[str, str | None]:
         """Id → document."""
         return {id: document for part in self.records(ids, "documents") for id, (document,) in part.items()}
-
-    def _part(self, ids: Sequence[str], include: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-        found = self._driver.call(f"reading {self.name!r}", lambda: self.handle.get(ids=list(ids), include=list(include)))
-        return {id: tuple(found[name][place] for name in include) for place, id in enumerate(found["ids"])}
 
 
 def made_in_the_gap(rows: Rows) -> PreflightRefused:
@@ -149,16 +154,19 @@ class Source:
 
     def chunks(self, rows: Rows, ids: Sequence[str]) -> list[Chunk]:
         """The rows of these ids as chunks, blank ones too, in the order of `ids`."""
-        found: dict[str, Chunk] = {}
-        for part in rows.records(ids, "documents", "metadatas"):
-            for id, (document, metadata) in part.items():
-                found[id] = Chunk(id, self.text_of(document, metadata), of_application(metadata))
+        found = {chunk.id: chunk for part in rows.columns(ids, "documents", "metadatas") for chunk in self._made(part)}
         return [found[id] for id in dict.fromkeys(ids) if id in found]
+
+    def _made(self, part: Mapping[str, Any]) -> list[Chunk]:
+        columns = zip(part["ids"], part["documents"], part["metadatas"], strict=True)
+        if self.text_key is None:
+            return [Chunk(id, document or "", of_application(metadata)) for id, document, metadata in columns]
+        return [Chunk(id, self.text_of(document, metadata), of_application(metadata)) for id, document, metadata in columns]
 
     def scan(self, rows: Rows, ids: Sequence[str], batch_size: int) -> Iterator[list[Chunk]]:
         """Chunks with text in batches of at most `batch_size`."""
-        for part in slices(ids, batch_size):
-            batch = [chunk for chunk in self.chunks(rows, part) if chunk.text.strip()]
+        for size in slices(ids, batch_size):
+            batch = [chunk for part in rows.columns(size, "documents", "metadatas") for chunk in self._made(part) if chunk.text.strip()]
             if batch:
                 yield batch
 

@@ -456,3 +456,89 @@ def test_a_log_beside_the_configuration_is_noted_by_its_relative_path(shop, type
     type_("logs", "import", "log.jsonl")
     assert tomllib.loads((tmp_path / "vecmigrate.toml").read_text(encoding="utf-8"))["log"]["path"] == "log.jsonl"
     assert type_("logs", "stats")["judged"]["positives"] == 20
+
+
+ON_CHROMA = pytest.mark.parametrize("shop", ["chroma"], indirect=True)
+
+
+def serve_v1(type_, models):
+    type_("shadow", "build", "--model", models[1])
+    return type_("cutover", "--no-gate")
+
+
+@ON_CHROMA
+def test_a_version_is_published_and_taken_back(shop, type_, models, capsys):
+    serve_v1(type_, models)
+    done = type_("publish", "--client", "by-name")
+    assert (done["published"], done["changed"], done["rows"]) == ("v1", True, 40)
+    assert type_("publish", "--client", "by-name")["changed"] is False
+    assert type_("status")["published"] == 1
+    run(["--yes", "status"])
+    assert "v1 is published under the application's own name; vecmigrate publish --undo takes it back" in capsys.readouterr().out
+    write(shop, "late", "written by name", [1.0] + [0.0] * 15)
+    for refused in (("rollback",), ("plan", "v0"), ("cutover", "v0")):
+        run(["--yes", *refused])
+        assert "vecmigrate publish --undo first" in capsys.readouterr().err
+    undone = type_("publish", "--undo")
+    assert (undone["published"], undone["rows"], undone["brought"], undone["removed"]) == ("v0", 41, 1, 0)
+    assert type_("status")["published"] is None
+    assert type_("rollback")["active"] == 0
+    assert type_("verify", "v0")["ok"] is True
+    assert [e["kind"] for e in type_("history")["events"]].count("publish") == 1
+
+
+@ON_CHROMA
+def test_an_application_that_nothing_shows_is_published_only_when_somebody_says_that_it_looks_up_by_name(shop, type_, models, capsys):
+    serve_v1(type_, models)
+    assert run(["--yes", "publish"]) == 4
+    told = capsys.readouterr().err
+    assert "whether it looks the collection up by name for each query can't be seen" in told
+    assert "--client by-name" in told
+
+
+@ON_CHROMA
+def test_publishing_asks_and_says_what_is_not_promised(shop, type_, models, capsys, monkeypatch):
+    serve_v1(type_, models)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert run(["publish", "--client", "by-name"]) == 2
+    told = capsys.readouterr().err
+    assert "not atomic" in told
+    assert "goes on reading the old one, without an error" in told
+    assert "undo   vecmigrate publish --undo" in told
+    assert type_("status")["published"] is None
+
+
+@ON_CHROMA
+def test_v0_has_the_applications_name_already(shop, type_, models, capsys):
+    type_("shadow", "build", "--model", models[1])
+    assert run(["--yes", "publish"]) == 4
+    assert "it has the application's name already" in capsys.readouterr().err
+    assert run(["--yes", "publish", "v1", "--client", "by-name"]) == 4
+    assert "vecmigrate cutover v1 first" in capsys.readouterr().err
+    assert type_("publish", "--undo")["changed"] is False
+
+
+@ON_POSTGRESQL
+def test_postgresql_has_no_way_to_publish_yet(shop, type_, models, capsys):
+    serve_v1(type_, models)
+    assert run(["--yes", "publish"]) == 4
+    assert "pgvector has no way to publish yet" in capsys.readouterr().err
+
+
+@ON_CHROMA
+def test_a_plan_says_what_a_sync_can_and_cannot_see(shop, type_, models):
+    type_("shadow", "build", "--model", models[1])
+    cautions = "\n".join(type_("plan", "--no-gate")["cautions"])
+    assert "Chroma reports no changes" in cautions
+    assert "rows that are new, changed or gone, but not when or by whom, nor a vector that they replaced under the same text" in cautions
+
+
+@ON_CHROMA
+def test_retiring_and_dropping_say_which_disk_is_kept(shop, models, capsys, type_):
+    serve_v1(type_, models)
+    type_("rollback")
+    run(["--yes", "retire", "v1"])
+    assert "chroma vacuum --path" in capsys.readouterr().out
+    type_("shadow", "build", "--model", models[1])
+    run(["--yes", "shadow", "drop", "v2"])
+    assert "chroma vacuum --path" in capsys.readouterr().out
