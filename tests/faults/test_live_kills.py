@@ -133,12 +133,12 @@ def finish(settings) -> None:
 
 
 def every_row_is_found(store, version) -> None:
-    """By its own vector: counts alone don't show a damaged index."""
+    """By its own vector, but for a few that a healthy graph leaves out: counts alone don't show a damaged index."""
     chunks = [chunk for batch in store.scan() for chunk in batch]
     queries = living.ENCODERS.encoder_for(version).encode_documents([chunk.text for chunk in chunks])
     hits = store.search(version, np.ascontiguousarray(queries), 10)
     lost = [chunk.id for chunk, found in zip(chunks, hits, strict=True) if chunk.id not in {hit.chunk_id for hit in found}]
-    assert lost == [], version.name
+    assert len(lost) <= MISSED_SHARE * len(chunks), (version.name, lost)
 
 
 def judge(play: Play, numbers: range) -> Counter:
