@@ -27,13 +27,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+COLLECTION_NAME = r"^[a-z][a-z0-9_]{0,39}$"
+"""What a collection may be called in vecmigrate: it becomes part of the names of tables and collections."""
+
+
 class StoreSection(BaseModel):
     """`[store]`: the adapter, the collection's name, and whatever the adapter itself asks for."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     adapter: str
-    collection: str = Field(default="docs", pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    collection: str = Field(default="docs", pattern=COLLECTION_NAME)
 
     @property
     def settings(self) -> dict[str, Any]:

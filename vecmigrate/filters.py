@@ -74,6 +74,8 @@ def parse_filter(where: Mapping[str, Any] | None) -> Filter | None:
     """Read the written form; `None` and `{}` mean no filter. Raises `UsageError` naming what it can't read."""
     if not where:
         return None
+    if not isinstance(where, Mapping):
+        raise UsageError(f"a filter is a mapping, not {where!r}", hint='like {"lang": "en", "year": {"$gte": 2024}}')
     return _all([_entry(key, value) for key, value in where.items()])
 
 

@@ -159,7 +159,10 @@ def _lock(path: Path) -> int:
     except OSError:
         holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
         os.close(descriptor)
-        raise Conflict(f"{path} is held by {holder or 'another vecmigrate process'}", hint="wait until it is done") from None
+        operating = "(" in holder  # an operation is named with its verb; a process alone writes through an open collection
+        server = f"close it there, or let both use a server: chroma run --path {path} --port 8000, and url in [store] for path"
+        hint = "wait until it is done" if operating else server
+        raise Conflict(f"{path} is held by {holder or 'another vecmigrate process'}", hint=hint) from None
     _write(descriptor, f"process {os.getpid()}")
     return descriptor
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 PREFIX = "vecmigrate."
+FIRST_EPOCH = ".epoch.00000001"
+"""How the name of a collection's first epoch ends, which says what it follows."""
 HASH_KEY = "vecmigrate_hash"
 """A row's text hash: tells a stale vector."""
 OWN_KEYS = frozenset({HASH_KEY, "vecmigrate_metadata_hash"})

@@ -31,7 +31,7 @@ from vecmigrate_chroma.inside import Inside
 from vecmigrate_chroma.inspecting import SPACE_OF, Shape, inspect
 from vecmigrate_chroma.lease import ServerLease
 from vecmigrate_chroma.ledger import Ledger
-from vecmigrate_chroma.naming import vectors_name
+from vecmigrate_chroma.naming import FIRST_EPOCH, PREFIX, vectors_name
 from vecmigrate_chroma.probing import damage
 from vecmigrate_chroma.publishing import Publishing
 from vecmigrate_chroma.rows import Rows, Source
@@ -130,6 +130,7 @@ class ChromaStore:
                 hint="name the model that made them in [control]",
             )
         if not self._ledger.epochs():
+            self._refuse_two_followers()
             self._guard.write()
             record = _record(model, shape, shape.ann, f"{self._driver.place} collection {self._source.name!r}")
             self._ledger.adopt(record, actor=actor)
@@ -139,6 +140,19 @@ class ChromaStore:
                 f"{control.name} is registered as {control.model.name}", hint="vecmigrate status shows it; name that model in [control]"
             )
         return control
+
+    def _refuse_two_followers(self) -> None:
+        """A source has one pointer: what is written or published through one collection would be another's without its knowing."""
+        for name in self._driver.names(PREFIX):
+            if not name.endswith(FIRST_EPOCH):
+                continue
+            found = self._driver.find(name)
+            other = name.removeprefix(PREFIX).removesuffix(FIRST_EPOCH)
+            if found is not None and other != self._collection and (found.metadata or {}).get("source") == self._source.name:
+                raise Conflict(
+                    f"collection {self._source.name!r} is followed already, as {other!r}: it can have one pointer only",
+                    hint=f'collection = "{other}" in [store]; or delete the collections that begin with {PREFIX}{other}. first',
+                )
 
     def create_version(
         self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None, actor: str = ""

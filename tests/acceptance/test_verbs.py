@@ -475,6 +475,7 @@ def test_a_version_is_published_and_taken_back(shop, type_, models, capsys):
     assert type_("status")["published"] == 1
     run(["--yes", "status"])
     assert "v1 is published under the application's own name; vecmigrate publish --undo takes it back" in capsys.readouterr().out
+    assert type_("status")["next"] == "to go back: vecmigrate publish --undo, then vecmigrate rollback"
     write(shop, "late", "written by name", [1.0] + [0.0] * 15)
     for refused in (("rollback",), ("plan", "v0"), ("cutover", "v0")):
         run(["--yes", *refused])
@@ -542,3 +543,45 @@ def test_retiring_and_dropping_say_which_disk_is_kept(shop, models, capsys, type
     type_("shadow", "build", "--model", models[1])
     run(["--yes", "shadow", "drop", "v2"])
     assert "chroma vacuum --path" in capsys.readouterr().out
+
+
+@ON_CHROMA
+@pytest.mark.parametrize("name", ["file-3b1f0c9e", "Bad", "1st", "a" * 41])
+def test_init_refuses_a_name_that_the_file_could_not_hold(shop, name, tmp_path, capsys):
+    code = run(
+        ["init", "--chroma-path", str(shop.path / "chroma"), "--source", "docs", "--collection", name, "-o", str(tmp_path / "new.toml")]
+    )
+    assert code == 2
+    assert "small letters, digits and _ only" in capsys.readouterr().err
+    assert not (tmp_path / "new.toml").exists()
+
+
+@ON_CHROMA
+def test_doctor_finds_that_the_serving_model_is_gone(shop, type_, models, tmp_path, capsys):
+    moved = tmp_path / "another-model"
+    shutil.copytree(models[1], moved)
+    type_("shadow", "build", "--model", str(moved))
+    type_("cutover", "--no-gate")
+    assert run(["doctor"]) == 0
+    moved.rename(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / ".vecmigrate" / "models", ignore_errors=True)
+    capsys.readouterr()
+    assert run(["doctor"]) == 1
+    assert "FAIL serving model" in capsys.readouterr().out
+
+
+@ON_CHROMA
+def test_what_is_gone_is_not_told_to_be_dropped(shop, type_, models, capsys):
+    serve_v1(type_, models)
+    type_("rollback")
+    type_("retire", "v1")
+    assert run(["--yes", "shadow", "drop", "v1"]) == 4
+    assert "it is gone already" in capsys.readouterr().err
+
+
+@ON_CHROMA
+def test_an_undo_with_nothing_published_asks_nothing(shop, type_, models, capsys, monkeypatch):
+    serve_v1(type_, models)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert run(["publish", "--undo"]) == 0
+    assert "nothing was done" in capsys.readouterr().out

@@ -466,7 +466,11 @@ def test_nothing_is_written_through_a_collection_that_was_closed(application):
     app.collection.upsert(ids=["new"], documents=["the last row"])
     app.collection.close()
     app.collection.close()
-    for late in (lambda: app.collection.upsert(ids=["x"], documents=["y"]), lambda: app.collection.delete(ids=["gift"])):
+    for late in (
+        lambda: app.collection.query(query_texts=["x"]),
+        lambda: app.collection.upsert(ids=["x"], documents=["y"]),
+        lambda: app.collection.delete(ids=["gift"]),
+    ):
         with pytest.raises(PreflightRefused, match="was closed"):
             late()
     assert app.own.get(ids=["new"])["ids"] == ["new"]

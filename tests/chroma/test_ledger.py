@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from vecmigrate.errors import PreflightRefused, StalePlan
+from vecmigrate.errors import Conflict, PreflightRefused, StalePlan
 from vecmigrate.testing.hooks import CANDIDATE, CONTROL, TEXTS, WIDER, build, rows_of
 from vecmigrate.versions import Pointer, State
 from vecmigrate_chroma import adapter
@@ -163,3 +163,13 @@ def test_of_racing_processes_one_flips_each_epoch(chroma_server, opened_on_serve
     moved = {(epoch, number) for epoch, number, what in outcome if what == "won"}
     assert by_actor <= moved
     assert len({event.epoch for event in flips}) == len(flips) >= 4
+
+
+def test_a_source_is_followed_by_one_collection_alone(opened):
+    opened(rows_of(TEXTS), collection="one").adopt(CONTROL.model)
+    second = opened(rows_of(TEXTS), collection="other")
+    with pytest.raises(Conflict, match="'app' is followed already, as 'one'"):
+        second.adopt(CONTROL.model)
+    assert second.pointer() is None
+    opened(rows_of(TEXTS), source="app2", collection="other").adopt(CONTROL.model)
+    assert opened(rows_of(TEXTS), collection="one").adopt(CONTROL.model).number == 0

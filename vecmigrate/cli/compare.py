@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from vecmigrate.errors import DataError, GateFailed, PreflightRefused, UsageError
+from vecmigrate.errors import DataError, GateFailed, NotFound, PreflightRefused, UsageError
 
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
@@ -72,8 +72,17 @@ def _require_searchable(*versions: IndexVersion) -> None:
 def _dataset(session: Session, candidate: IndexVersion, reference: str | None) -> Dataset:
     """The dataset that the candidate was trained on, so that its test queries are unseen; for other models the newest."""
     from vecmigrate.cli.dataset import find_dataset
+    from vecmigrate.dataset import list_datasets
 
-    return find_dataset(session, reference or lineage(session, candidate).get("dataset"))
+    trained_on = lineage(session, candidate).get("dataset")
+    here = [d.hash for d in list_datasets(session.folder("datasets"))]
+    if reference is None and trained_on is not None and trained_on not in here:
+        there = f"there are: {', '.join(h[:12] for h in here)}" if here else "there is none"
+        raise NotFound(
+            f"{candidate.model.name} was trained on dataset {trained_on[:12]}, which is not in this workspace; {there}",
+            hint="copy it from where it was trained; or --dataset HASH, whose test queries the training may have met",
+        )
+    return find_dataset(session, reference or trained_on)
 
 
 def lineage(session: Session, version: IndexVersion) -> Mapping[str, Any]:

@@ -41,6 +41,7 @@ def doctor_command(ctx: click.Context, session: Session) -> None:
             _try("store", lambda: _store(session)),
             _try("capabilities", lambda: _capabilities(session)),
             _try("control model", lambda: _control(session)),
+            _try("serving model", lambda: _serving(session)),
             _try("workspace", lambda: _workspace(session)),
         ]
     ok = all(f.ok for f in findings)
@@ -101,6 +102,16 @@ def _control(session: Session) -> str:
                 hint="name that model, its prompts and its precision in vecmigrate.toml",
             )
     return f"{named.name} ({named.fingerprint[:12]})"
+
+
+def _serving(session: Session) -> str:
+    """The model of the version that serves, loaded: without it no query is answered."""
+    pointer = session.store.pointer()
+    if pointer is None:
+        return "no version yet: the application's own vectors serve"
+    active = session.version(f"v{pointer.active}")
+    session.encoders.encoder_for(active)
+    return f"{active.model.name} ({active.model.fingerprint[:12]}), of {active.name}"
 
 
 def _workspace(session: Session) -> str:

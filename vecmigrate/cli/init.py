@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ GUIDE = """\
 @click.option("--chroma-path", help="Chroma: a persistent directory.")
 @click.option("--chroma-url", help="Chroma: a server, http://host:port.")
 @click.option("--source", help="Chroma: the application's collection.")
-@click.option("--collection", default="docs", show_default=True, help="What the collection is called in vecmigrate.")
+@click.option("--collection", default="docs", show_default=True, help="What it is called in vecmigrate: small letters, digits and _.")
 @click.option(
     "--model", "model", default="sentence-transformers/all-MiniLM-L6-v2", show_default=True, help="The model that made the vectors."
 )
@@ -49,8 +50,14 @@ def init_command(session: Session, /, output: Path, force: bool, collection: str
     text_sql, key, metadata.
     """
     from vecmigrate.cli.inspect import inspection_lines
+    from vecmigrate.config import COLLECTION_NAME
     from vecmigrate.registry import open_store
 
+    if not re.fullmatch(COLLECTION_NAME, collection):
+        raise UsageError(
+            f"--collection {collection}: small letters, digits and _ only, a letter first, at most 40",
+            hint="it is what the collection is called in vecmigrate; --source or --table says which one it is",
+        )
     if output.exists() and not force:
         raise UsageError(f"{output} exists", hint="edit it, or --force writes its [store] and [control] anew")
     adapter, settings = _settings(given)

@@ -36,5 +36,6 @@ def plan_command(session: Session, version: str | None, output: Path | None, no_
     if output:
         plan.save(output)
     following = f"vecmigrate cutover {output or target.label}" if checks.ok else next(c.hint for c in checks.checks if not c.ok)
-    session.emit(asdict(plan) | {"ok": checks.ok}, plan_lines(plan), following=following)
+    written = [f"wrote  {output}"] if output else []
+    session.emit(asdict(plan) | {"ok": checks.ok}, [*plan_lines(plan), *written], following=following)
     require(checks, no_gate)

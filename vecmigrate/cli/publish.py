@@ -23,14 +23,16 @@ def publish_command(session: Session, version: str | None, client: str | None, u
 
     Not atomic: stop the applications first, change their embedding model, then start them. Run again after a kill, it goes on.
     """
-    from vecmigrate.cutover.publishing import publish, publishing, require_publishable, unpublish
+    from vecmigrate.cutover.publishing import publish, published, publishing, require_publishable, unpublish
 
     showing = publishing(session.store)
     if undo:
         with session.store.operation("unpublish", actor=session.actor):
-            session.confirm(_undo_lines(session))
+            if published(session.store) is not None:
+                session.confirm(_undo_lines(session))
             done = unpublish(showing, session.encoders, actor=session.actor, allow_mass_deletion=allow_mass_deletion)
-        _tell(session, "v0", done, following="vecmigrate rollback --to v0, so that readers by the pointer go back too")
+        back = "vecmigrate rollback --to v0, so that readers by the pointer go back too"
+        _tell(session, "v0", done, following=back if done.changed else "vecmigrate status")
         return
     target = session.standing(version or f"v{session.pointer().active}")
     found = require_publishable(showing, target, client)

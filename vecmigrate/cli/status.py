@@ -34,7 +34,7 @@ def status_command(session: Session, check: bool) -> None:
         return
     head = f"{store.collection}: v{pointer.active} serves (epoch {pointer.epoch}), before it " + _label(pointer.previous)
     by_name = [] if shown is None else [f"v{shown} is published under the application's own name; vecmigrate publish --undo takes it back"]
-    session.emit(data, [head, *by_name, version_table(versions, pointer, lag)], following=_next(store, versions, pointer, lag))
+    session.emit(data, [head, *by_name, version_table(versions, pointer, lag)], following=_next(store, versions, pointer, lag, shown))
 
 
 def _label(number: int | None) -> str:
@@ -72,7 +72,7 @@ def _first_step(session: Session) -> str:
     )
 
 
-def _next(store: Store, versions: Sequence[IndexVersion], pointer: Pointer, lag: Mapping[int, Differences]) -> str:
+def _next(store: Store, versions: Sequence[IndexVersion], pointer: Pointer, lag: Mapping[int, Differences], shown: int | None) -> str:
     from vecmigrate.cutover import ways_back
     from vecmigrate.versions import State
 
@@ -86,7 +86,8 @@ def _next(store: Store, versions: Sequence[IndexVersion], pointer: Pointer, lag:
     steps = ["vecmigrate shadow sync"] if behind else []
     steps += [f"vecmigrate compare {ready[-1]}, then vecmigrate cutover {ready[-1]}"] if ready else []
     if pointer.active and back:
-        steps.append("to go back: vecmigrate rollback" + ("" if back[0] == f"v{pointer.previous}" else f" --to {back[0]}"))
+        undo = "vecmigrate publish --undo, then " if shown is not None else ""
+        steps.append(f"to go back: {undo}vecmigrate rollback" + ("" if back[0] == f"v{pointer.previous}" else f" --to {back[0]}"))
     elif not pointer.active and back and not ready:
         steps.append(f"vecmigrate cutover {back[0]}")
     return "; ".join(steps) or "vecmigrate shadow build"

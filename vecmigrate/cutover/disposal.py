@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vecmigrate.errors import PreflightRefused
 from vecmigrate.store import Store
-from vecmigrate.versions import IndexVersion, State
+from vecmigrate.versions import GONE, IndexVersion, State
 
 UNFINISHED = frozenset({State.PLANNED, State.BACKFILLING, State.INDEXING, State.CATCHING_UP, State.READY, State.FAILED})
 
@@ -50,6 +50,8 @@ def _refuse_v0(version: IndexVersion) -> None:
 
 
 def _instead(version: IndexVersion) -> str:
+    if version.state in GONE:
+        return "it is gone already: vecmigrate status"
     if version.state is State.ACTIVE:
         return "vecmigrate rollback or a cutover to another version first"
     return f"vecmigrate {'retire' if version.state is State.STANDBY else 'shadow drop'} {version.label}"

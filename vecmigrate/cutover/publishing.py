@@ -84,6 +84,11 @@ def publish(showing: Showing, version: IndexVersion, encoders: EncoderSource, *,
     if showing.publishes.published() is None:
         sync(showing.store, version, encoder, actor=actor)
         found = verify(showing.store, version, encoder)
+        if found.only_behind:
+            raise PreflightRefused(
+                f"{version.name}: {'; '.join(found.problems)}: an application is still writing",
+                hint="stop every application that uses the collection, then run the command again",
+            )
         if not found.ok:
             raise PreflightRefused(f"{version.name}: {'; '.join(found.problems)}", hint=f"vecmigrate verify {version.label}")
     return showing.publishes.publish(version, encoder.encode_documents, actor=actor)

@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
-from vecmigrate.errors import NotFound, PreflightRefused, StoreUnavailable
+from vecmigrate.errors import NotFound, PreflightRefused, StoreUnavailable, UsageError
 from vecmigrate.live import Serving
 from vecmigrate.store import Store
 from vecmigrate.versions import IndexVersion, Pointer
@@ -35,7 +35,12 @@ class Following:
     """
 
     def __init__(self, store: Store, *, ttl: float = 0.0, grace: float = OUTAGE_GRACE) -> None:
+        given: dict[str, object] = {"pointer_ttl": ttl, "outage_grace": grace}
+        for name, value in given.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise UsageError(f"{name} is {value!r}", hint="a number of seconds, 0 or more")
         self._store = store
+        self._closed = False
         self._ttl = ttl
         self._grace = grace
         self._lock = threading.Lock()
@@ -45,6 +50,7 @@ class Following:
 
     def serving(self, *, fresh: bool = False) -> Serving:
         """The version that serves. Raises `PreflightRefused` before `adopt`, `StoreUnavailable` after the grace, or at once for `fresh`."""
+        self.require_open()
         now = time.monotonic()
         with self._lock:
             known, pause = self._known, ASK_AGAIN if self._out else self._ttl
@@ -64,8 +70,18 @@ class Following:
                 self._known = _Known(serving, now, now)
         return serving
 
+    def close(self) -> None:
+        """Nothing is followed any more."""
+        self._closed = True
+
+    def require_open(self) -> None:
+        """Raise `PreflightRefused` after `close`."""
+        if self._closed:
+            raise PreflightRefused(f"{self._store.collection} was closed: nothing more is read or written through it", hint="open it again")
+
     def pointer(self) -> Pointer:
-        """The pointer as it is now. Raises `PreflightRefused` before `adopt`."""
+        """The pointer as it is now. Raises `PreflightRefused` before `adopt` and after `close`."""
+        self.require_open()
         pointer = self._store.pointer()
         if pointer is None:
             raise PreflightRefused(f"{self._store.collection} has no serving pointer yet", hint="vecmigrate shadow build adopts the store")

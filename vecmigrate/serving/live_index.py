@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecmigrate.encoding.encoder import Encoder, EncoderSource
-from vecmigrate.errors import PreflightRefused, StoreError, VecmigrateError, VersionRetired
+from vecmigrate.errors import StoreError, VecmigrateError, VersionRetired
 from vecmigrate.live import Serving
 from vecmigrate.reindex import bring_in
 from vecmigrate.serving.following import OUTAGE_GRACE, Following
@@ -113,8 +113,7 @@ class LiveIndex:
         """Encode for every maintained version. What only a standby's model can't do does not stop a write. Raises `PreflightRefused` after
         `close`.
         """
-        if self._closed:
-            raise PreflightRefused(f"{self._store.collection} was closed: nothing more is written through it", hint="open it again")
+        self._following.require_open()
         for version in self._maintained() if texts else ():
             try:
                 self.encode_documents(version, texts)
@@ -146,6 +145,7 @@ class LiveIndex:
         if self._closed:
             return
         self._closed = True
+        self._following.close()
         try:
             self.flush()
         finally:

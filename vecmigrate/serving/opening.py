@@ -67,6 +67,8 @@ async def open_async_collection(
 
 
 def _connected(config: str | Path | None) -> tuple[Store, EncoderSource]:
+    if config is not None and not isinstance(config, str | Path):
+        raise UsageError(f"{config!r} is no path", hint='open it with the path of a configuration file, "vecmigrate.toml"')
     settings = load_config(Path(config) if config is not None else None)
     section = settings.store
     store = retry_transient(lambda: open_store(section.adapter, section.settings, collection=section.collection))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from vecmigrate.encoding.encoder import EncoderSource
-from vecmigrate.errors import VersionRetired
+from vecmigrate.errors import UsageError, VersionRetired
 from vecmigrate.filters import parse_filter
 from vecmigrate.live import Serving
 from vecmigrate.records import Chunk, Hit
@@ -64,7 +64,8 @@ class Retriever:
         self.close()
 
     def close(self) -> None:
-        """Give the store's connections back."""
+        """Give the store's connections back. Idempotent."""
+        self._following.close()
         self._store.close()
 
     def search(self, query: str, k: int = 10, *, where: Mapping[str, Any] | None = None) -> Answer:
@@ -73,6 +74,8 @@ class Retriever:
 
     def search_many(self, queries: Sequence[str], k: int = 10, *, where: Mapping[str, Any] | None = None) -> list[Answer]:
         """One answer for each query, all from the same version."""
+        if isinstance(queries, str) or not all(isinstance(query, str) for query in queries):
+            raise UsageError(f"queries are texts, not {queries!r}", hint='retriever.search("a question"), or search_many(["…", "…"])')
         if not queries:
             return []
         condition = parse_filter(where)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from vecmigrate.errors import PreflightRefused, StoreUnavailable
+from vecmigrate.errors import PreflightRefused, StoreUnavailable, UsageError
 from vecmigrate.serving import Following, Retriever
 from vecmigrate.serving import following as module
 from vecmigrate.testing.encoders import FixedEncoders, HashingEncoder
@@ -104,3 +104,28 @@ def test_a_pointer_read_late_does_not_take_the_place_of_a_later_one(store, monke
     monkeypatch.setattr(store, "pointer", lambda: old)  # a thread that asked before, and is answered now
     assert following.serving(fresh=True).pointer.epoch == 1
     assert following.serving().pointer.epoch == 7
+
+
+@pytest.mark.parametrize(("name", "value"), [("ttl", "x"), ("ttl", -1), ("ttl", True), ("grace", None), ("grace", float("nan"))])
+def test_seconds_are_numbers(store, name, value):
+    with pytest.raises(UsageError, match="a number of seconds"):
+        Following(store, **{name: value})
+
+
+def test_after_its_end_a_retriever_says_so_and_takes_no_more_questions(store):
+    retriever = Retriever(store, FixedEncoders.of(OLD))
+    retriever.close()
+    retriever.close()
+    with pytest.raises(PreflightRefused, match="was closed: nothing more is read"):
+        retriever.search("cat")
+
+
+@pytest.mark.parametrize("query", [5, None, ["a"], b"cat"])
+def test_a_question_is_a_text(store, query):
+    with pytest.raises(UsageError, match="queries are texts"):
+        Retriever(store, FixedEncoders.of(OLD)).search(query)
+
+
+def test_many_questions_are_a_list(store):
+    with pytest.raises(UsageError, match="queries are texts"):
+        Retriever(store, FixedEncoders.of(OLD)).search_many("cat")
