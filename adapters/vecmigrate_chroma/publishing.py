@@ -108,6 +108,11 @@ class Publishing:
         """Copy, compare, rename, and bring over what was written meanwhile; see `vecmigrate.publication.Publishes.publish`."""
         if self._has_moved():
             return self._finish(version, encode)
+        if self._find(self._withdrawn) is not None and self._note.read() is not None:
+            raise PreflightRefused(
+                f"an undo of {self._source.name!r} was interrupted: rows that were written late may be in {self._withdrawn!r} alone",
+                hint="vecmigrate publish --undo finishes it; then publish again",
+            )
         self._tidy()
         source = self._source.open()
         copy = self._made(version, source)

@@ -266,6 +266,29 @@ def test_what_is_written_by_name_while_an_undo_runs_is_not_lost(app, monkeypatch
     assert verify(app.store, app.version(0), OLD).ok
 
 
+def test_an_undo_that_was_killed_after_the_renames_is_finished_before_anything_is_published_again(app, monkeypatch):
+    do_publish(app)
+    shown = by_name(app)
+
+    class Killed(BaseException):
+        """As a kill."""
+
+    def dies(*_):
+        shown.add(ids=["late"], documents=["by a handle, after the renames"], embeddings=NEW.encode_documents(["x"]))
+        raise Killed
+
+    monkeypatch.setattr(renames.Publishing, "_bring_late", dies)
+    with pytest.raises(Killed):
+        undo(app)
+    monkeypatch.undo()
+    with pytest.raises(PreflightRefused, match="an undo of .* was interrupted"):  # noqa: RUF043 - the name is the test's
+        do_publish(app)
+    assert undo(app).brought == 1
+    assert by_name(app).get(ids=["late"])["documents"] == ["by a handle, after the renames"]
+    do_publish(app)
+    assert app.store.published() == 1
+
+
 def test_an_application_may_change_the_metadata_of_what_is_published(app):
     do_publish(app)
     by_name(app).modify(metadata={"mine": 1})
