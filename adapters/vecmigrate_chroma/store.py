@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -14,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StoreError, UsageError, VersionRetired, WrongSpace
+from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StoreError, UsageError, WrongSpace
 from vecmigrate.filters import Filter, matches
 from vecmigrate.live import Live
 from vecmigrate.publication import Client, Encode, Published
 from vecmigrate.records import Chunk, Hit
 from vecmigrate.store import Capability, Differences, Health, Inspection, Probe, Vectors
-from vecmigrate.versions import GONE, SEARCHABLE, AnnParameters, AuditEvent, Element, IndexVersion, ModelVersion, Pointer, State
+from vecmigrate.versions import GONE, AnnParameters, AuditEvent, Element, IndexVersion, ModelVersion, Pointer, State
 from vecmigrate_chroma.clients import likely_client
 from vecmigrate_chroma.collection import VersionedCollection
 from vecmigrate_chroma.contents import Contents, refuse_unusable
@@ -28,15 +27,16 @@ from vecmigrate_chroma.directory import Directory
 from vecmigrate_chroma.disk import kept_disk
 from vecmigrate_chroma.driver import Driver
 from vecmigrate_chroma.inside import Inside
-from vecmigrate_chroma.inspecting import SPACE_OF, Shape, inspect
+from vecmigrate_chroma.inspecting import Shape, inspect
 from vecmigrate_chroma.lease import ServerLease
 from vecmigrate_chroma.ledger import Ledger
-from vecmigrate_chroma.naming import FIRST_EPOCH, PREFIX, vectors_name
+from vecmigrate_chroma.naming import FIRST_EPOCH, PREFIX
 from vecmigrate_chroma.probing import damage
 from vecmigrate_chroma.publishing import Publishing
-from vecmigrate_chroma.rows import Rows, Source
+from vecmigrate_chroma.rows import Source
 from vecmigrate_chroma.search import LOST_SHARE, Search, spread
 from vecmigrate_chroma.settings import ChromaSettings
+from vecmigrate_chroma.version_rows import VersionRows
 
 _LOG = logging.getLogger("vecmigrate")
 _UNFINISHED = frozenset({State.PLANNED, State.BACKFILLING, State.INDEXING, State.CATCHING_UP, State.FAILED})
@@ -64,7 +64,7 @@ class ChromaStore:
         self._contents = Contents(driver, self._source)
         self._search = Search(driver)
         self._publishing = Publishing(driver, self._source, collection)
-        self._handles: dict[int, Rows] = {}
+        self._rows = VersionRows(driver, self._ledger, self._source, self._publishing, collection)
         self._closing = threading.Lock()
         self._closed = False
 
@@ -172,7 +172,7 @@ class ChromaStore:
         shape, control = Shape.of(rows), self._ledger.version(0)
         record = {**_record(model, shape, ann or control.ann, ""), "metric": str(control.metric)}
         version = self._ledger.register(record, actor=actor)
-        self._storage(version)
+        self._rows.storage(version)
         return version
 
     def advance(self, version: IndexVersion, to: State, *, actor: str, note: str = "") -> IndexVersion:
@@ -183,12 +183,12 @@ class ChromaStore:
     def pending(self, version: IndexVersion, *, batch_size: int = 2048) -> Iterator[Sequence[Chunk]]:
         """What the version lacks, or has with another text or other metadata: filters answer from the copy, so both must be right."""
         if version.number:
-            yield from self._contents.pending(self._readable(version), batch_size)
+            yield from self._contents.pending(self._rows.readable(version), batch_size)
 
     def reusable(self, version: IndexVersion, chunks: Sequence[Chunk]) -> dict[str, NDArray[np.float32]]:
         """Vectors of rows whose metadata alone has changed, which filters answer from."""
-        with self._gone_is_retired(version):
-            rows = self._readable(version)
+        with self._rows.going(version):
+            rows = self._rows.readable(version)
             return self._contents.reusable(rows, chunks) if rows is not None and chunks else {}
 
     def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> Sequence[str]:
@@ -196,22 +196,22 @@ class ChromaStore:
         _refuse_control(version, "written")
         refuse_unusable(version, chunks, vectors)
         self._guard.write()
-        with self._gone_is_retired(version):
-            return self._contents.load(self._storage(version), chunks, vectors) if chunks else ()
+        with self._rows.going(version):
+            return self._contents.load(self._rows.storage(version), chunks, vectors) if chunks else ()
 
     def remove(self, version: IndexVersion, ids: Sequence[str]) -> Sequence[str]:
         """Delete rows of a version of ours."""
         _refuse_control(version, "deleted from")
         self._guard.write()
-        with self._gone_is_retired(version):
-            rows = self._readable(version)
+        with self._rows.going(version):
+            rows = self._rows.readable(version)
             return self._contents.remove(rows, ids) if ids and rows is not None else ()
 
     def build_index(self, version: IndexVersion) -> None:
         """Chroma indexes while it loads; this checks that a sample is found. Raises `StoreError` for an index that lost vectors:
         Chroma can't rebuild it in place.
         """
-        rows = self._readable(version)
+        rows = self._rows.readable(version)
         if rows is None:
             return
         asked = spread(sorted(rows.ids()))
@@ -226,16 +226,16 @@ class ChromaStore:
         """Compare with the source by id and hashes; another metadata counts as stale, since filters answer from the copy."""
         if version.number == 0:
             return self._control_differences()
-        return self._contents.differences(self._readable(version), sample)
+        return self._contents.differences(self._rows.readable(version), sample)
 
     def health(self, version: IndexVersion) -> Health:
         """Look at every vector, and ask for a sample of them by themselves."""
-        rows = self._readable(version)
+        rows = self._rows.readable(version)
         return self._search.health(rows, version.metric, version.model.dimension) if rows is not None else Health(0, None, None, "empty")
 
     def vectors(self, version: IndexVersion, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The stored vectors."""
-        rows = self._readable(version)
+        rows = self._rows.readable(version)
         return rows.vectors(ids) if rows is not None and ids else {}
 
     def search(
@@ -250,11 +250,11 @@ class ChromaStore:
             return []
         ask = self._search.exact if exact else self._search.indexed
         try:
-            rows = self._searchable(version)
+            rows = self._rows.searchable(version)
             found: list[tuple[Hit, ...]] = ask(rows, version.metric, queries, k, where) if rows is not None else [()] * len(queries)
         except NotFound:
-            self._handles.pop(version.number, None)
-            rows = self._searchable(version)
+            self._rows.forget(version)
+            rows = self._rows.searchable(version)
             found = ask(rows, version.metric, queries, k, where) if rows is not None else [()] * len(queries)
         return found if where is None or version.number == 0 else self._as_filtered_now(found, where)
 
@@ -265,8 +265,8 @@ class ChromaStore:
         now = self._ledger.version(version.number)
         if now.state not in GONE:
             raise Conflict(f"{now.name} is {now.state}", hint=f"vecmigrate retire {now.label} comes first")
-        self._handles.pop(now.number, None)
-        self._driver.delete(vectors_name(self._collection, now.number))
+        self._rows.forget(now)
+        self._driver.delete(self._rows.name(now))
         self._ledger.note_drop(now, actor=actor)
 
     # Pointing.
@@ -320,7 +320,7 @@ class ChromaStore:
     def publish(self, version: IndexVersion, encode: Encode, *, actor: str) -> Published:
         """Two renames, see `vecmigrate_chroma.publishing`."""
         self._guard.write()
-        with self._rows_of(version) as stored:
+        with self._rows.opened(version) as stored:
             done = self._publishing.publish(version, stored, encode)
         last = [event.kind for event in self._ledger.history() if event.kind in ("publish", "unpublish")][-1:]
         if last != ["publish"]:  # a run that was killed before this noted nothing
@@ -340,7 +340,7 @@ class ChromaStore:
 
     def stand_in(self, live: Live) -> VersionedCollection:
         """A `VersionedCollection` in place of the application's `chromadb.Collection`."""
-        inside = Inside(self._driver, self._source, self._search, live, self._rows_of, self.versions, self._begin_writing)
+        inside = Inside(self._driver, self._source, self._search, live, self._rows.opened, self.versions, self._begin_writing)
         return VersionedCollection(inside)
 
     def _begin_writing(self) -> None:
@@ -354,106 +354,22 @@ class ChromaStore:
             if self._closed:
                 return
             self._closed = True
-        self._handles.clear()
+        self._rows.close()
         self._driver.close()
         self._guard.release()
 
     # Inside.
-
-    def _readable(self, version: IndexVersion) -> Rows | None:
-        """The version's rows; None where nothing was ever stored. Raises `VersionRetired`.
-
-        Our own collections are never renamed or made anew, so their handles are kept; the application's is looked up each time.
-        """
-        if version.number == 0:
-            return self._publishing.control()
-        rows = self._handles.get(version.number)
-        if rows is None:
-            handle = self._driver.find(vectors_name(self._collection, version.number))
-            if handle is None:
-                now = self._ledger.version(version.number)
-                if now.state in GONE:
-                    raise VersionRetired(f"{now.name} is {now.state}", hint="read the pointer again")
-                return None
-            rows = self._handles[version.number] = Rows(self._driver, handle)
-        return rows
-
-    def _searchable(self, version: IndexVersion) -> Rows | None:
-        """As `_readable`, but a version that should hold something and has no collection is an error: an empty answer would lie.
-
-        Raises `VersionRetired` when the number is another model's by now: the collections were made anew.
-        """
-        rows = self._readable(version)
-        if version.number == 0:
-            return rows
-        if rows is None:
-            now = self._ledger.version(version.number)
-            if now.state in SEARCHABLE:
-                raise StoreError(
-                    f"{now.name} is {now.state}, but its collection is gone", hint=f"vecmigrate shadow sync {now.label} fills it"
-                )
-        elif (rows.handle.metadata or {}).get("fingerprint") != version.model.fingerprint:
-            self._handles.pop(version.number, None)
-            raise VersionRetired(f"{version.name} is another model's now: the versions were made anew", hint="read the pointer again")
-        return rows
-
-    @contextmanager
-    def _gone_is_retired(self, version: IndexVersion) -> Iterator[None]:
-        """A handle whose collection was deleted under it says so as `VersionRetired`, where that is why."""
-        try:
-            yield
-        except NotFound:
-            if self._handles.pop(version.number, None) is None or self._ledger.version(version.number).state not in GONE:
-                raise
-            raise VersionRetired(f"{version.name} was dropped at this moment", hint="read the pointer again") from None
 
     def _as_filtered_now(self, found: list[tuple[Hit, ...]], where: Filter) -> list[tuple[Hit, ...]]:
         """Without the hits whose source row passes the filter no more: a copy that lags must not show one tenant another's rows."""
         now = self.fetch(sorted({hit.chunk_id for hits in found for hit in hits}))
         return [tuple(h for h in hits if h.chunk_id in now and matches(where, now[h.chunk_id].metadata)) for hits in found]
 
-    @contextmanager
-    def _rows_of(self, version: IndexVersion) -> Iterator[Rows]:
-        """As `_searchable`, for a version that serves or did; `VersionRetired` when it goes within the block too."""
-        with self._gone_is_retired(version):
-            rows = self._searchable(version)
-            if rows is None:
-                raise VersionRetired(f"{version.name} holds nothing", hint="read the pointer again")
-            yield rows
-
-    def _storage(self, version: IndexVersion) -> Rows:
-        """The version's rows, its collection created where a crash came before that."""
-        rows = self._readable(version)
-        if rows is not None:
-            return rows
-        name = vectors_name(self._collection, version.number)
-        described = {
-            "vecmigrate": "version",
-            "collection": self._collection,
-            "version": version.number,
-            "fingerprint": version.model.fingerprint,
-            "model": json.dumps(version.model.to_dict()),
-            "metric": str(version.metric),
-        }
-        index = {
-            "space": SPACE_OF[version.metric],
-            "max_neighbors": version.ann.m,
-            "ef_construction": version.ann.ef_construction,
-            "ef_search": Shape.of(self._source.open()).ef_search,
-        }
-        handle = self._driver.create(name, described, {"hnsw": index}) or self._driver.find(name)
-        if handle is not None and self._ledger.version(version.number).state in GONE:  # it went while its collection was made
-            self._driver.delete(name)
-            handle = None
-        if handle is None:
-            raise VersionRetired(f"{version.name} was dropped at this moment", hint="read the pointer again")
-        return self._handles.setdefault(version.number, Rows(self._driver, handle))
-
     def _empty_what_is_cut_off(self, actor: str) -> None:
         """Only of unfinished versions that this process has not read from: what it has read from, it could read."""
         for version in self.versions():
-            name = vectors_name(self._collection, version.number)
-            if version.state not in _UNFINISHED or version.number in self._handles or self._driver.find(name) is None:
+            name = self._rows.name(version)
+            if version.state not in _UNFINISHED or self._rows.is_open(version) or self._driver.find(name) is None:
                 continue
             found = damage(self._driver.place, self._settings.tenant, self._settings.database, name, self._driver.batch_size)
             if found:

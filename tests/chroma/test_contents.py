@@ -100,7 +100,7 @@ def test_a_load_goes_in_parts_of_the_servers_batch_size_and_of_bounded_bytes(ope
     monkeypatch.setattr(store._contents, "_batch", 150)
     monkeypatch.setattr(contents, "MOST_BYTES", 10_000)
     sizes = []
-    rows = store._readable(version)
+    rows = store._rows.readable(version)
     upsert = rows.handle.upsert
     rows.handle.upsert = lambda **kwargs: sizes.append(len(kwargs["ids"])) or upsert(**kwargs)
     chunks = [chunk for batch in store.scan() for chunk in batch]

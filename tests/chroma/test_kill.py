@@ -122,7 +122,9 @@ def _every_vector_is_found_by_itself(store, version):
     assert np.allclose(np.stack([stored[id] for id in texts]), wanted, atol=1e-5)
     answers = store.search(version, wanted, 10)
     lost = [id for id, hits in zip(texts, answers, strict=True) if id not in {hit.chunk_id for hit in hits}]
-    assert lost == [], f"of which not found by a wider search either: {store._search.lost(store._readable(version), version.metric, lost)}"
+    assert lost == [], (
+        f"of which not found by a wider search either: {store._search.lost(store._rows.readable(version), version.metric, lost)}"
+    )
 
 
 KILLS = [pytest.param(3, id="3"), pytest.param(10, id="10", marks=pytest.mark.slow)]
