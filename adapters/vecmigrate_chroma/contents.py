@@ -15,7 +15,7 @@ from vecmigrate.store import Differences, Vectors
 from vecmigrate.versions import IndexVersion
 from vecmigrate_chroma.driver import Driver
 from vecmigrate_chroma.naming import HASH_KEY
-from vecmigrate_chroma.rows import Rows, Source, slices, spelled
+from vecmigrate_chroma.rows import Rows, Source, slices, spelled, whole
 
 MOST_BYTES = 8 * 2**20
 """Bytes of texts and vectors in one request; a server refuses bodies above 40 MiB unless it was told otherwise."""
@@ -87,7 +87,7 @@ class Contents:
                 "ids": ids,
                 "embeddings": np.ascontiguousarray(vectors[part[0] : part[-1] + 1], dtype=np.float32),
                 "documents": [documents.get(id) for id in ids],
-                "metadatas": [_metadata(chunks[i], before.get(chunks[i].id, {})) for i in part],
+                "metadatas": [{**whole(c.metadata, before.get(c.id, {})), HASH_KEY: c.text_hash} for c in chunks[part.start : part.stop]],
             }
             self._driver.call(f"loading into {stored.name!r}", partial(stored.handle.upsert, **row))
             outrun += self._not_in_source([chunks[i] for i in part])
@@ -139,10 +139,3 @@ class Contents:
             stale += sorted(changed)[: sample - len(stale)]
             extra -= here
         return Differences(expected, present, n_missing, n_stale, len(extra), tuple(missing), tuple(stale), tuple(sorted(extra)[:sample]))
-
-
-def _metadata(chunk: Chunk, before: Mapping[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = dict.fromkeys(before)
-    kept.update(chunk.metadata)
-    kept[HASH_KEY] = chunk.text_hash
-    return kept

@@ -19,7 +19,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,7 @@ from vecmigrate_chroma.driver import Driver
 from vecmigrate_chroma.inspecting import SPACE_OF, Shape
 from vecmigrate_chroma.naming import kept_name, published_name, withdrawn_name
 from vecmigrate_chroma.note import Note, Publication, digests
-from vecmigrate_chroma.rows import Rows, Source, made_in_the_gap, slices
+from vecmigrate_chroma.rows import Rows, Source, made_in_the_gap, slices, whole
 
 MASS_DELETION = 0.2
 MOST_ROUNDS = 20
@@ -264,7 +263,7 @@ class Publishing:
             "ids": [ids[place] for place in kept],
             "embeddings": np.ascontiguousarray(vectors[kept], dtype=np.float32),
             "documents": [rows[ids[place]][0] for place in kept],
-            "metadatas": [_whole(rows[ids[place]][1], before.get(ids[place], {})) for place in kept],
+            "metadatas": [whole(rows[ids[place]][1] or {}, before.get(ids[place], {})) or None for place in kept],
             **({"uris": uris} if any(uri is not None for uri in uris) else {}),
         }
         self._driver.call(f"writing to {target.name!r}", partial(target.handle.upsert, **written))
@@ -318,10 +317,3 @@ class Publishing:
         if found is None:
             raise NotFound(f"collection {name!r} is gone", hint="vecmigrate history shows what was done")
         return found
-
-
-def _whole(metadata: Mapping[str, Any] | None, before: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Metadata for `upsert`, which keeps the keys that it is not told of."""
-    kept: dict[str, Any] = dict.fromkeys(before)
-    kept.update(metadata or {})
-    return kept or None

@@ -36,6 +36,11 @@ def of_application(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     return {key: value for key, value in metadata.items() if key not in OWN_KEYS}
 
 
+def whole(metadata: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata for an `upsert`, which keeps the keys that it isn't told of: those of `before` are named as gone."""
+    return {**dict.fromkeys(before), **metadata}
+
+
 def spelled(metadata: Mapping[str, Any]) -> str:
     """Metadata as text, equal for equal values of equal types, whatever the order of the keys: 1, 1.0 and True differ, and NaN is NaN."""
     return repr(sorted((key, value) for key, value in metadata.items() if value is not None))

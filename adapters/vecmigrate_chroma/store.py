@@ -249,13 +249,16 @@ class ChromaStore:
         if not len(queries):
             return []
         ask = self._search.exact if exact else self._search.indexed
-        try:
+
+        def answers() -> list[tuple[Hit, ...]]:
             rows = self._rows.searchable(version)
-            found: list[tuple[Hit, ...]] = ask(rows, version.metric, queries, k, where) if rows is not None else [()] * len(queries)
+            return ask(rows, version.metric, queries, k, where) if rows is not None else [()] * len(queries)
+
+        try:
+            found = answers()
         except NotFound:
             self._rows.forget(version)
-            rows = self._rows.searchable(version)
-            found = ask(rows, version.metric, queries, k, where) if rows is not None else [()] * len(queries)
+            found = answers()
         return found if where is None or version.number == 0 else self._as_filtered_now(found, where)
 
     def drop(self, version: IndexVersion, *, actor: str = "") -> None:

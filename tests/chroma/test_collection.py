@@ -18,6 +18,15 @@ pytestmark = pytest.mark.everywhere
 PARCEL = "how to return a parcel"
 
 
+class Strict(HashingEncoder):
+    """Can't encode what is unspeakable."""
+
+    def encode_documents(self, texts):
+        if any("unspeakable" in text for text in texts):
+            raise ModelError("the vector is not finite")
+        return super().encode_documents(texts)
+
+
 def whole(app) -> bool:
     """Whether every version holds exactly the source, made by its own model."""
     return all(verify(app.store, app.version(n), encoder).ok for n, encoder in ((0, OLD), (1, NEW)))
@@ -301,12 +310,6 @@ def test_a_row_without_a_text_keeps_the_embedding_it_was_given(application):
 
 
 def test_a_text_that_cannot_be_encoded_is_written_nowhere(application):
-    class Strict(HashingEncoder):
-        def encode_documents(self, texts):
-            if any("unspeakable" in text for text in texts):
-                raise ModelError("the vector is not finite")
-            return super().encode_documents(texts)
-
     app = application(encoders=FixedEncoders.of(Strict(24, "old"), Strict(24, "new")))
     with pytest.raises(ModelError):
         app.collection.upsert(ids=["bad", "gift"], documents=["unspeakable", "changed"])
@@ -383,12 +386,6 @@ def test_what_a_queue_could_not_write_is_raised_by_the_flush(application, monkey
 
 
 def test_a_text_of_a_large_write_that_cannot_be_encoded_keeps_all_of_it_out(application):
-    class Strict(HashingEncoder):
-        def encode_documents(self, texts):
-            if any("unspeakable" in text for text in texts):
-                raise ModelError("the vector is not finite")
-            return super().encode_documents(texts)
-
     app = application(encoders=FixedEncoders.of(Strict(24, "old"), Strict(24, "new")))
     app.other._driver.batch_size = 2
     with pytest.raises(ModelError):

@@ -70,6 +70,12 @@ class Play:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
+    def end(self) -> None:
+        """Of whatever a failed test left running."""
+        for process in self.running.values():
+            process.kill()
+            process.wait()
+
     def facts(self, name: str) -> list[list]:
         file = self.folder / f"{name}.log"
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
@@ -186,9 +192,7 @@ def on_a_server(folder: Path, faults: int, seed: int) -> Counter:
         finish(play.settings)
         return judge(play, range(2))
     finally:
-        for process in play.running.values():
-            process.kill()
-            process.wait()
+        play.end()
         server.stop()
 
 
@@ -208,9 +212,7 @@ def in_a_directory(folder: Path, faults: int, seed: int) -> Counter:
         finish(play.settings)
         return judge(play, range(1))
     finally:
-        for process in play.running.values():
-            process.kill()
-            process.wait()
+        play.end()
 
 
 @pytest.mark.parametrize("place", [on_a_server, in_a_directory])
