@@ -29,10 +29,10 @@ def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def of_application(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+def of_application(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """A row's metadata without what we put beside it."""
     if not metadata or OWN_KEYS.isdisjoint(metadata):
-        return dict(metadata or {})
+        return metadata or {}
     return {key: value for key, value in metadata.items() if key not in OWN_KEYS}
 
 
@@ -114,6 +114,10 @@ def made_in_the_gap(rows: Rows) -> PreflightRefused:
     )
 
 
+def _blank(text: str) -> bool:
+    return not text or text.isspace()
+
+
 class Source:
     """The application's collection, found by its name each time: the application may have made it anew."""
 
@@ -171,7 +175,7 @@ class Source:
     def scan(self, rows: Rows, ids: Sequence[str], batch_size: int) -> Iterator[list[Chunk]]:
         """Chunks with text in batches of at most `batch_size`."""
         for size in slices(ids, batch_size):
-            batch = [chunk for part in rows.columns(size, "documents", "metadatas") for chunk in self._made(part) if chunk.text.strip()]
+            batch = [chunk for part in rows.columns(size, "documents", "metadatas") for chunk in self._made(part) if not _blank(chunk.text)]
             if batch:
                 yield batch
 
