@@ -101,18 +101,43 @@ class DatasetSection(Section):
     seed: int = 0
 
 
+LossName = Literal["ranking", "symmetric-ranking", "guided", "triplet", "cosent", "cosine", "margin-mse", "distillation"]
+"""The losses of `[training] loss`; docs/fine-tuning.md says what data each needs."""
+
+
 class TrainingSection(Section):
-    """`[training]`: the settings of `vecmigrate train`."""
+    """`[training]`: the settings of `vecmigrate train`. `learning_rate`, `epochs` and `loss` are chosen by measurement on the dev queries,
+    within `budget_minutes`, where they aren't given.
+    """
 
     base: str | None = None
-    epochs: int = Field(default=2, ge=1)
+    loss: LossName | Literal["auto"] = "auto"
+    epochs: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=32, ge=2)
-    learning_rate: float = Field(default=5e-5, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, ge=8)
     warmup_fraction: Fraction = 0.1
-    evaluations_per_epoch: int = Field(default=4, ge=1)
+    evaluations_per_epoch: int = Field(default=2, ge=1)
     patience: int = Field(default=3, ge=1)
     seed: int = 0
+    budget_minutes: float | None = Field(default=None, gt=0)
+    mining_rounds: int = Field(default=1, ge=1, le=5)
+    interpolate: bool = True
+    probe: Path | Literal["general", "none"] = "general"
+    probe_margin: Fraction = 0.01
+    replay: Path | None = None
+    replay_fraction: Fraction = 0.1
+    matryoshka_dims: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    matryoshka_weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    matryoshka_layers: bool = False
+    teacher: str | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    recompute: bool = False
+    accumulation: int = Field(default=1, ge=1)
+    lora_rank: int | None = Field(default=None, ge=1)
+    freeze_layers: int = Field(default=0, ge=0)
+    compile: bool = False
+    report_to: tuple[str, ...] = ()
 
 
 class EncodingSection(Section):

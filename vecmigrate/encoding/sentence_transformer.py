@@ -8,11 +8,12 @@ there already) and waiting (a batch per core instead of a core's share of every 
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ def load_encoder(
     device = choose_device(settings.device)
     model = open_model(folder, source=source, device=device, dtype=settings.precision).eval()
     if settings.precision == "bfloat16":
-        _pool_in_float32(model)
+        pool_in_float32(model)
         _warn_of_slow_bfloat16(device)
     query, document = own_prompts(model)
     traits = Traits(
@@ -115,6 +116,12 @@ class SentenceTransformerEncoder:
     def pipeline(self) -> SentenceTransformer:
         """The library's model, for training and for comparison."""
         return self._pipeline
+
+    def through(self, pipeline: torch.nn.Module) -> SentenceTransformerEncoder:
+        """An encoder that is this one but for the pipeline: a copy of this one's in another precision. What it is called stays."""
+        twin = copy.copy(self)
+        twin._pipeline = cast("SentenceTransformer", pipeline)
+        return twin
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """See `Encoder.encode_queries`."""
@@ -204,7 +211,7 @@ def _max_tokens(model: SentenceTransformer) -> int | None:
     return int(positions) if positions else None
 
 
-def _pool_in_float32(model: SentenceTransformer) -> None:
+def pool_in_float32(model: SentenceTransformer) -> None:
     """Let only the transformer itself compute in 16 bits: pooling sums many numbers, and costs nothing."""
     first, *rest = model.children()
     for module in rest:
@@ -217,12 +224,13 @@ def _widened(value: Any) -> Any:
 
 
 def _warn_of_slow_bfloat16(device: str) -> None:
-    able = torch.cuda.is_bf16_supported() if device == "cuda" else device != "cpu" or _cpu_has_bfloat16()
+    able = torch.cuda.is_bf16_supported() if device == "cuda" else device != "cpu" or cpu_has_bfloat16()
     if not able:
         log.warning('this %s has no bfloat16 units: [encoding] precision = "float32" is faster here and more exact', device)
 
 
-def _cpu_has_bfloat16() -> bool:
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 matrices by units of its own."""
     return any(bool(getattr(torch.cpu, probe, bool)()) for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 

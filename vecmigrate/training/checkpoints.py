@@ -19,10 +19,14 @@ HISTORY = "history.json"
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The dev scores of the base and of each evaluated step, query by query; the best step; evaluations since then; seconds spent."""
+    """The dev scores of the base and of each evaluated step, query by query; the best step; evaluations since then; seconds spent.
+
+    `steps` holds the means, `every` the scores themselves.
+    """
 
     base: tuple[float, ...]
     steps: tuple[tuple[int, float], ...] = ()
+    every: tuple[tuple[int, tuple[float, ...]], ...] = ()
     best_step: int | None = None
     best: tuple[float, ...] = ()
     waited: int = 0
@@ -31,10 +35,10 @@ class History:
     def after(self, step: int, scores: Sequence[float]) -> History:
         """With one more evaluation."""
         mean = sum(scores) / len(scores)
-        steps = (*self.steps, (step, mean))
+        grown = replace(self, steps=(*self.steps, (step, mean)), every=(*self.every, (step, tuple(scores))))
         if self.best_step is None or mean > sum(self.best) / len(self.best):
-            return replace(self, steps=steps, best_step=step, best=tuple(scores), waited=0)
-        return replace(self, steps=steps, waited=self.waited + 1)
+            return replace(grown, best_step=step, best=tuple(scores), waited=0)
+        return replace(grown, waited=self.waited + 1)
 
     @property
     def newest(self) -> float:
@@ -96,10 +100,16 @@ def write_json(path: Path, data: Any) -> None:
     draft.replace(path)
 
 
+def read_history(data: dict[str, Any]) -> History:
+    """The history that `asdict` and JSON made plain. Raises `KeyError`, `TypeError` or `ValueError` where it isn't one."""
+    plain = dict(data)
+    steps = tuple((int(step), float(score)) for step, score in plain.pop("steps"))
+    every = tuple((int(step), tuple(scores)) for step, scores in plain.pop("every"))
+    return History(base=tuple(plain.pop("base")), best=tuple(plain.pop("best")), steps=steps, every=every, **plain)
+
+
 def _read(path: Path) -> History | None:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        steps = tuple((int(step), float(score)) for step, score in data.pop("steps"))
-        return History(base=tuple(data.pop("base")), best=tuple(data.pop("best")), steps=steps, **data)
+        return read_history(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):  # not complete: as if it weren't there
         return None

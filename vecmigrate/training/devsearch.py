@@ -19,22 +19,37 @@ LARGEST_POOL = 400
 """Chunks searched: encoding them is what an evaluation costs, and only differences between two models count."""
 
 Scores = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class DevSearch:
-    """Queries with a relevant chunk, their grades by the chunk's place in the pool, and the pool's texts."""
+    """Queries with a relevant chunk, their grades by the chunk's place in the pool, and the pool's texts. Queries of one group are
+    wordings of one thing.
+    """
 
     queries: tuple[str, ...]
     grades: tuple[dict[int, float], ...]
     pool: tuple[str, ...]
+    groups: tuple[str, ...] = ()
 
     def measure(self, encoder: Encoder) -> Scores:
         """nDCG@10 of each query, shape (queries,), gain = grade (Järvelin and Kekäläinen 2002, as in trec_eval). Cosine similarity."""
-        chunks = _unit(encoder.encode_documents(self.pool))
-        similar = _unit(encoder.encode_queries(self.queries)) @ chunks.T
-        order = np.argsort(-similar, axis=1, kind="stable")[:, :DEPTH]
-        return np.array([ndcg(row, grades) for row, grades in zip(order.tolist(), self.grades, strict=True)])
+        return self.score(self.rank(encoder))
+
+    def rank(self, encoder: Encoder) -> Places:
+        """The places in the pool of each query's first ten, shape (queries, 10), best first."""
+        return self.rank_vectors(encoder.encode_queries(self.queries), encoder.encode_documents(self.pool))
+
+    def rank_vectors(self, queries: Vectors, chunks: Vectors) -> Places:
+        """As `rank`, of vectors of shape (queries, dimension) and (pool, dimension)."""
+        places: Places = np.argsort(-(_unit(queries) @ _unit(chunks).T), axis=1, kind="stable")[:, :DEPTH]
+        return places
+
+    def score(self, ranked: Places, judged_as: Places | None = None) -> Scores:
+        """nDCG@10 of each ranking; by the judgments of another query where `judged_as` names one."""
+        owners = range(len(self.grades)) if judged_as is None else judged_as.tolist()
+        return np.array([ndcg(row, self.grades[owner]) for row, owner in zip(ranked.tolist(), owners, strict=True)])
 
 
 def dev_search(dev: DevSet, *, seed: int, largest_pool: int = LARGEST_POOL) -> DevSearch:
@@ -58,7 +73,12 @@ def dev_search(dev: DevSet, *, seed: int, largest_pool: int = LARGEST_POOL) -> D
             "no dev query has a relevant chunk in the pool, so training could not tell when to stop",
             hint="vecmigrate dataset build with a larger dev_fraction in [dataset]",
         )
-    return DevSearch(tuple(q.text for q in kept), tuple(grades[q.id] for q in kept), tuple(dev.pool[id] for id in ids))
+    return DevSearch(
+        queries=tuple(q.text for q in kept),
+        grades=tuple(grades[q.id] for q in kept),
+        pool=tuple(dev.pool[id] for id in ids),
+        groups=tuple(q.group or q.id for q in kept),
+    )
 
 
 def ndcg(ranked: Sequence[int], grades: dict[int, float]) -> float:

@@ -20,20 +20,29 @@ _MINE_HINT = "vecmigrate logs stats shows what the log gives; vecmigrate dataset
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Rows of (query, positive, negative …), all of one width. `notes` say what was left out or filled in, and how often."""
+    """Rows of (query, positive, negative …), all of one width, with a label each: the trust in the pair, or what a teacher says.
+
+    `notes` say what was left out or filled in, and how often.
+    """
 
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = field(default=())
+    labels: tuple[Any, ...] = field(default=())
 
     @property
     def negatives(self) -> int:
         """Hard negatives of each row."""
         return len(self.rows[0]) - 2
 
-    def columns(self) -> Mapping[str, list[str]]:
-        """The columns by name, in the order that the loss expects."""
+    @property
+    def texts(self) -> Mapping[str, list[str]]:
+        """The columns of texts by name, in the order that the loss expects."""
         names = ["anchor", "positive", *(f"negative_{number}" for number in range(1, self.negatives + 1))]
         return {name: [row[place] for row in self.rows] for place, name in enumerate(names)}
+
+    def columns(self) -> dict[str, list[Any]]:
+        """The columns of texts, and the labels where there are any."""
+        return {**self.texts, **({"label": list(self.labels)} if self.labels else {})}
 
 
 def examples_of(pairs: Sequence[TrainingPair], *, seed: int) -> Examples:
@@ -51,7 +60,7 @@ def examples_of(pairs: Sequence[TrainingPair], *, seed: int) -> Examples:
     width = max(len(texts) for texts in own)
     fill = _Filling(usable, random.Random(seed))  # noqa: S311  # not for secrets
     rows = tuple((pair.query, pair.positive, *fill(pair, texts, width)) for pair, texts in zip(usable, own, strict=True))
-    return Examples(rows, tuple(_notes(len(pairs) - len(usable), fill.borrowed)))
+    return Examples(rows, tuple(_notes(len(pairs) - len(usable), fill.borrowed)), tuple(pair.weight for pair in usable))
 
 
 class _Filling:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,13 +23,15 @@ from transformers import TrainerCallback
 
 from vecmigrate.config import TrainingSection
 from vecmigrate.encoding.loading import quiet_bars
-from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder
+from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder, cpu_has_bfloat16
 from vecmigrate.encoding.workers import shared_workers
 from vecmigrate.training.checkpoints import History, RunFolder
 from vecmigrate.training.devsearch import DevSearch
 from vecmigrate.training.examples import Examples
-from vecmigrate.training.loss import SortedRankingLoss
+from vecmigrate.training.grouping import Alone, Pass, simple_attention
+from vecmigrate.training.losses import GroupedLoss, Guide, LossPlan
 from vecmigrate.training.request import Progress
+from vecmigrate.training.trials import Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,12 @@ class Fitting:
     examples: Examples
     search: DevSearch
     settings: TrainingSection
+    trial: Trial
     max_tokens: int
     threads: int
     run: RunFolder
     progress: Progress | None = None
+    base_scores: tuple[float, ...] | None = None
 
     @property
     def pipeline(self) -> SentenceTransformer:
@@ -56,8 +61,14 @@ class Fitting:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of one pass."""
-        return math.ceil(len(self.examples.rows) / self.batch_size)
+        """Optimizer's steps of one pass."""
+        return math.ceil(math.ceil(len(self.examples.rows) / self.batch_size) / self.settings.accumulation)
+
+    @property
+    def plan(self) -> LossPlan:
+        """What is minimised."""
+        s = self.settings
+        return LossPlan(self.trial.loss, s.matryoshka_dims, s.matryoshka_weights, s.matryoshka_layers)
 
 
 def fit(fitting: Fitting) -> tuple[History, int | None]:
@@ -67,41 +78,69 @@ def fit(fitting: Fitting) -> tuple[History, int | None]:
     """
     found = fitting.run.latest()
     started = time.monotonic()
-    history = found[1] if found else History(base=tuple(fitting.search.measure(fitting.encoder).tolist()))
-    loss = SortedRankingLoss(fitting.pipeline, workers=_workers(fitting))
-    watch = DevWatch(fitting, history, loss)
-    watch.tell(history.last_step)
-    resumed_at = found[1].last_step if found else None
-    if watch.finished:  # and killed before it was registered
-        return history, resumed_at
-    with quiet_libraries(), _one_thread_here():
-        trainer = _Trainer(
-            model=fitting.pipeline,
-            args=_arguments(fitting),
-            train_dataset=Dataset.from_dict(dict(fitting.examples.columns())),
-            loss=loss,
-            data_collator=_collator(fitting),
-            callbacks=[watch],
-        )
-        _remove_printers(trainer)
-        trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+    with _simple_attention_here(fitting.pipeline):
+        passing = _pass(fitting)
+        measure = _Measure(fitting, passing)
+        history = found[1] if found else History(base=fitting.base_scores or measure())
+        loss = GroupedLoss(fitting.pipeline, fitting.plan, passing, _guide(fitting, passing))
+        watch = DevWatch(fitting, history, loss, measure)
+        watch.tell(history.last_step)
+        resumed_at = found[1].last_step if found else None
+        if watch.finished:  # and killed before it was registered
+            return history, resumed_at
+        with quiet_libraries(), _one_thread_here():
+            _trainer(fitting, loss, watch).train(resume_from_checkpoint=str(found[0]) if found else None)
     return replace(watch.history, seconds=history.seconds + time.monotonic() - started), resumed_at
+
+
+def _trainer(fitting: Fitting, loss: GroupedLoss, watch: DevWatch) -> _Trainer:
+    trainer = _Trainer(
+        model=fitting.pipeline,
+        args=_arguments(fitting),
+        train_dataset=Dataset.from_dict(fitting.examples.columns()),
+        loss=loss,
+        data_collator=_collator(fitting),
+        callbacks=[watch],
+    )
+    _remove_printers(trainer)
+    return trainer
+
+
+class _Measure:
+    """The dev scores of the model as it is now, encoded the way it is trained: in bfloat16 that is several times sooner, and the base
+    and every step are measured alike.
+    """
+
+    def __init__(self, fitting: Fitting, passing: Pass) -> None:
+        self._search = fitting.search
+        self._pass = passing
+        self._encoder = fitting.encoder
+        if passing.low_precision:
+            self._encoder = fitting.encoder.through(passing.through)
+
+    def __call__(self) -> tuple[float, ...]:
+        """nDCG@10 of each dev query."""
+        self._pass.refresh()
+        self._pass.model.eval()
+        return tuple(self._search.measure(self._encoder).tolist())
 
 
 def _arguments(fitting: Fitting) -> SentenceTransformerTrainingArguments:
     device = fitting.pipeline.device.type
     settings = fitting.settings
-    total = fitting.steps_per_epoch * settings.epochs
+    total = fitting.steps_per_epoch * fitting.trial.epochs
     return SentenceTransformerTrainingArguments(
         output_dir=str(fitting.run.path),
-        num_train_epochs=settings.epochs,
+        num_train_epochs=fitting.trial.epochs,
         per_device_train_batch_size=fitting.batch_size,
-        learning_rate=settings.learning_rate,
+        learning_rate=fitting.trial.learning_rate,
+        gradient_accumulation_steps=settings.accumulation,
         warmup_steps=math.ceil(total * settings.warmup_fraction),
         batch_sampler=BatchSamplers.NO_DUPLICATES,
         seed=settings.seed,
         data_seed=settings.seed,
-        bf16=device == "cuda" and torch.cuda.is_bf16_supported(),
+        bf16=device == "cuda" and low_precision(fitting),
+        tf32=True if device == "cuda" and torch.cuda.get_device_capability() >= (8, 0) else None,
         use_cpu=device == "cpu",
         eval_strategy="no",
         save_strategy="no",  # the dev watch asks for each checkpoint, and clears old ones away
@@ -112,13 +151,30 @@ def _arguments(fitting: Fitting) -> SentenceTransformerTrainingArguments:
     )
 
 
-def _workers(fitting: Fitting) -> Any:
-    """Worker threads on a processor with more than one core; elsewhere the batch goes through as one."""
-    return shared_workers(fitting.threads) if fitting.pipeline.device.type == "cpu" and fitting.threads > 1 else None
+def _guide(fitting: Fitting, passing: Pass) -> Guide | None:
+    """The base, frozen, where the loss asks for a guide."""
+    if fitting.plan.name != "guided":
+        return None
+    return Guide(Pass(copy.deepcopy(fitting.pipeline).eval(), passing.crew, passing.low_precision))
+
+
+def _pass(fitting: Fitting) -> Pass:
+    """How groups go through: on a processor by worker threads, in bfloat16 where it has units for that; elsewhere as one."""
+    on_cpu = fitting.pipeline.device.type == "cpu"
+    crew = shared_workers(fitting.threads) if on_cpu else Alone()
+    return Pass(fitting.pipeline, crew, on_cpu and low_precision(fitting), fitting.settings.recompute)
+
+
+def low_precision(fitting: Fitting) -> bool:
+    """Whether the matrix products are in bfloat16: as asked for, else where the device has units for it. Weights stay float32."""
+    wanted = fitting.settings.precision
+    if wanted != "auto":
+        return wanted == "bfloat16"
+    return torch.cuda.is_bf16_supported() if fitting.pipeline.device.type == "cuda" else cpu_has_bfloat16()
 
 
 def _collator(fitting: Fitting) -> SentenceTransformerDataCollator:
-    names = fitting.examples.columns()
+    names = fitting.examples.texts
     model = fitting.encoder.model
     return SentenceTransformerDataCollator(
         preprocess_fn=fitting.pipeline.preprocess,
@@ -151,13 +207,14 @@ def _remove_printers(trainer: SentenceTransformerTrainer) -> None:
 class DevWatch(TrainerCallback):
     """Measures the model on the dev queries every so many steps, keeps the best, asks for a checkpoint, and says when to stop."""
 
-    def __init__(self, fitting: Fitting, history: History, loss: SortedRankingLoss) -> None:
+    def __init__(self, fitting: Fitting, history: History, loss: GroupedLoss, measure: Callable[[], tuple[float, ...]]) -> None:
         self.fitting = fitting
+        self._measure = measure
         self.history = history
         self._loss = loss
         self._started = time.monotonic()
         self._before = history.seconds
-        self._total = fitting.steps_per_epoch * fitting.settings.epochs
+        self._total = fitting.steps_per_epoch * fitting.trial.epochs
         self._every = max(1, fitting.steps_per_epoch // fitting.settings.evaluations_per_epoch)
 
     @property
@@ -187,11 +244,10 @@ class DevWatch(TrainerCallback):
     def tell(self, step: int) -> None:
         """Report progress to whoever asked for it."""
         if self.fitting.progress is not None:
-            self.fitting.progress(step, self._total, self._loss.latest, self.history.newest)
+            self.fitting.progress(step, self._total, self._loss.latest, self.history.newest, self.fitting.trial.name)
 
     def _evaluate(self, step: int) -> None:
-        self.fitting.pipeline.eval()
-        self.history = self.history.after(step, self.fitting.search.measure(self.fitting.encoder).tolist())
+        self.history = self.history.after(step, self._measure())
         if self.history.best_step == step:
             _save_best(self.fitting.pipeline, self.fitting.run.best(step))
 
@@ -213,6 +269,18 @@ def _one_thread_here() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _simple_attention_here(pipeline: SentenceTransformer) -> Iterator[None]:
+    if pipeline.device.type != "cpu":
+        yield
+        return
+    put_back = simple_attention(pipeline)
+    try:
+        yield
+    finally:
+        put_back()
 
 
 @contextmanager

@@ -17,6 +17,8 @@ class Verdict(StrEnum):
 
     TUNED = "tuned"
     """Better than the base, by more than chance."""
+    INTERPOLATED = "interpolated"
+    """The same of weights between the base's and the tuned ones, which find more, or harm less, than the tuned ones."""
     KEEP_BASE = "keep base"
     """Not better, or not surely; the comparison on the test queries has the last word either way."""
 
@@ -24,8 +26,8 @@ class Verdict(StrEnum):
 class Progress(Protocol):
     """Called after every step, and after the base has been measured as step 0."""
 
-    def __call__(self, step: int, total: int, loss: float | None, dev_score: float | None) -> None:
-        """`dev_score` is the newest nDCG@10 on the dev queries; both are None before there is one."""
+    def __call__(self, step: int, total: int, loss: float | None, dev_score: float | None, attempt: str) -> None:
+        """`dev_score` is the newest nDCG@10 on the dev queries; both are None before there is one. `attempt` names the settings tried."""
         ...
 
 

@@ -1,27 +1,110 @@
-"""Was the training worth it? A paired bootstrap over the dev queries, deliberately easy to pass: the test queries decide later."""
+"""Was the training worth it? Asked of the dev queries, which have also chosen the step, the rate and the blend: hence the care.
+
+What is judged is the whole procedure. The queries are parted into folds; for each fold the candidate is chosen by the *other* folds, and
+scored on this one, so that no query has a say in the choice that it judges (cross-fitting: Varma and Simon 2006). The gain must also be
+the query's own: a model that has merely learned which chunks are popular finds as much for any other query's chunks.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from vecmigrate.training.devsearch import Scores
+import numpy as np
+from numpy.typing import NDArray
+
+from vecmigrate.training.devsearch import DevSearch, Scores
 from vecmigrate.training.request import Verdict
 
-CONFIDENCE = 0.80
-"""Of the two-sided interval whose lower end must be above zero: one chance in ten to call noise a gain. Dev sets are small, the verdict
-costs nothing, and `compare` repeats the question on queries that chose nothing."""
+CONFIDENCE = 0.95
+"""Of the two-sided interval whose lower end must be above zero."""
 RESAMPLES = 2000
+FOLDS = 5
+EXCHANGES = 20
+"""How often the dev queries' judgments are exchanged among each other to see what popularity alone would find."""
+FEWEST_QUERIES = 20
+"""Dev queries below which no interval is believed."""
 
 
-def interval_of_mean(differences: Scores, *, seed: int = 0) -> tuple[float, float]:
-    """The percentile bootstrap interval of the mean (Efron 1979), at `CONFIDENCE`."""
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The verdict, its reasons, and the figures behind it: the cross-fitted gain with its interval, and the gain over exchanged
+    judgments with its own.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    gain: float
+    interval: tuple[float, float]
+    own_gain: float
+    own_interval: tuple[float, float]
+
+
+def interval_of_mean(differences: Scores, groups: Sequence[str] = (), *, seed: int = 0) -> tuple[float, float]:
+    """The percentile bootstrap interval of the mean (Efron 1979), at `CONFIDENCE`; queries of one group are drawn together."""
     chance = np.random.default_rng(seed)
-    picks = chance.integers(0, len(differences), size=(RESAMPLES, len(differences)))
-    low, high = np.quantile(differences[picks].mean(axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    names = list(groups) or [str(place) for place in range(len(differences))]
+    order = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    member = np.array([order[name] for name in names])
+    sums = np.bincount(member, weights=differences, minlength=len(order))
+    sizes = np.bincount(member, minlength=len(order))
+    picks = chance.integers(0, len(order), size=(RESAMPLES, len(order)))
+    means = sums[picks].sum(axis=1) / sizes[picks].sum(axis=1)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 
-def verdict_on(base: Scores, tuned: Scores) -> tuple[Verdict, tuple[float, float]]:
-    """The verdict and the interval of the mean difference, tuned minus base, over the same queries."""
-    low, high = interval_of_mean(tuned - base)
-    return (Verdict.TUNED if low > 0 else Verdict.KEEP_BASE), (low, high)
+def cross_fitted(base: Scores, candidates: NDArray[np.float64], groups: Sequence[str], *, seed: int = 0) -> Scores:
+    """Each query's score under the candidate that the other folds choose, the base among them. `candidates` has shape (n, queries)."""
+    table = np.vstack([base, candidates])
+    fold = _folds(groups, seed)
+    chosen = np.empty(len(base))
+    for number in range(FOLDS):
+        here = fold == number
+        if here.any():
+            means = table[:, ~here].mean(axis=1) if (~here).any() else table.mean(axis=1)
+            chosen[here] = table[int(np.argmax(means)), here]
+    return chosen
+
+
+def _folds(groups: Sequence[str], seed: int) -> NDArray[np.int64]:
+    names = sorted(set(groups))
+    random.Random(seed).shuffle(names)  # noqa: S311  # not for secrets
+    number = {name: place % FOLDS for place, name in enumerate(names)}
+    return np.array([number[group] for group in groups])
+
+
+def exchanged(search: DevSearch, ranked: NDArray[np.int64], *, seed: int = 0) -> Scores:
+    """Each query's mean score by judgments that are other queries', over `EXCHANGES` exchanges: what popularity alone finds."""
+    chance = np.random.default_rng(seed)
+    total = np.zeros(len(ranked))
+    for _ in range(EXCHANGES):
+        total += search.score(ranked, _elsewhere(chance, len(ranked)))
+    return total / EXCHANGES
+
+
+def _elsewhere(chance: np.random.Generator, count: int) -> NDArray[np.int64]:
+    """An order in which nobody keeps his own place: shuffled, then each takes the next one's."""
+    order = chance.permutation(count)
+    out = np.empty(count, dtype=np.int64)
+    out[order] = np.roll(order, 1)
+    return out
+
+
+def judge(base: Scores, fitted: Scores, popular: tuple[Scores, Scores], groups: Sequence[str]) -> Finding:
+    """The finding on the cross-fitted scores. `popular` holds the scores by exchanged judgments of the base and of the chosen model."""
+    differences = fitted - base
+    own = differences - (popular[1] - popular[0])
+    interval, own_interval = (interval_of_mean(values, groups) for values in (differences, own))
+    reasons = []
+    if len(base) < FEWEST_QUERIES:
+        reasons.append(f"{len(base)} dev queries are too few to tell a gain from chance; {FEWEST_QUERIES} or more are needed")
+    if interval[0] <= 0:
+        reasons.append(f"no sure gain on the dev queries: {differences.mean():+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]")
+    elif own_interval[0] <= 0:
+        reasons.append(
+            f"the gain is popularity: with the queries' judgments exchanged the model gains as much ({(popular[1] - popular[0]).mean():+.3f})"
+        )
+    verdict = Verdict.KEEP_BASE if reasons else Verdict.TUNED
+    return Finding(verdict, tuple(reasons), float(differences.mean()), interval, float(own.mean()), own_interval)
