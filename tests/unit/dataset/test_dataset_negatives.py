@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from vecmigrate.config import DatasetSection
-from vecmigrate.dataset.negatives import DEPTH, FIRST_RANK, MOST_POSITIVES, Judged, Mining, PairIds, mine
+from vecmigrate.dataset.drafting import PairIds
+from vecmigrate.dataset.judged import Judged
+from vecmigrate.dataset.mining_report import MOST_POSITIVES
+from vecmigrate.dataset.negatives import mine
+from vecmigrate.dataset.searching import Mining
 from vecmigrate.records import Judgment, Query
 from vecmigrate.testing.encoders import HashingEncoder
 from vecmigrate.testing.memory import MemoryStore, SourceRow
@@ -40,14 +44,28 @@ def world(angles, metric=Metric.COSINE, lengths=None):
     return store, store.adopt(Compass.model)
 
 
-def mined(angles, judgments, *, queries=(QUERY,), hashes=None, metric=Metric.COSINE, lengths=None, **settings):
+def mined(
+    angles,
+    judgments,
+    *,
+    queries=(QUERY,),
+    hashes=None,
+    documents=None,
+    passed_over=None,
+    metric=Metric.COSINE,
+    lengths=None,
+    scorer=None,
+    blocks=None,
+    **settings,
+):
     store, control = world(angles, metric, lengths)
     by_query = {query.id: [j for j in judgments if j.query_id == query.id] for query in queries}
     relevant = {}
     for query in queries:
         relevant[query.group] = relevant.get(query.group, frozenset()) | {j.chunk_id for j in by_query[query.id] if j.grade > 0}
-    mining = Mining(store, control, Compass(), DatasetSection(**settings), exact=True)
-    return mine(mining, queries, Judged(by_query, relevant, hashes or {}))
+    mining = Mining(store, control, Compass(), DatasetSection(**settings), exact=True, chunks=blocks, scorer=scorer)
+    found = mine(mining, queries, Judged(by_query, relevant, hashes or {}, documents or {}, passed_over or {}))
+    return found.pairs, found.report
 
 
 def test_vectors_of_another_dimension_have_no_part(monkeypatch):
@@ -76,7 +94,7 @@ def test_a_candidate_clearly_below_the_positive_is_taken():
 
 
 def test_the_first_ranks_are_never_taken():
-    angles = {f"n{i:02d}": -60 - i for i in range(FIRST_RANK)}
+    angles = {f"n{i:02d}": -60 - i for i in range(5)}
     pairs, report = mined({"pos": 50, **angles}, [Judgment("q", "pos", 1.0)], negatives_per_pair=9)
     assert sorted(pairs[0].negatives) == ["n03", "n04"]
     assert (report.candidates, report.short) == (2, 1)
@@ -174,16 +192,16 @@ def test_the_choice_is_by_seed_and_within_the_depth():
     assert first == mined(angles, [POSITIVE], negatives_per_pair=3)[0]
     choices = {mined(angles, [POSITIVE], negatives_per_pair=3, seed=seed)[0][0].negatives for seed in range(5)}
     assert len(choices) > 1
-    assert all(int(id[1:]) < DEPTH for chosen in choices for id in chosen)
+    assert all(int(id[1:]) < 50 for chosen in choices for id in chosen)
     assert len(set(first[0].negatives)) == 3
 
 
 def test_without_negatives_nothing_is_searched():
     store, control = world({"pos": 20})
     mining = Mining(store, control, None, DatasetSection(negatives_per_pair=0))
-    pairs, report = mine(mining, [Query("q", "0", group="g")], Judged({"q": [POSITIVE]}, {"g": frozenset({"pos"})}, {}))
-    assert pairs == (PairIds("q", "pos", (), 0.75),)
-    assert (report.wanted, report.short) == (0, 0)
+    found = mine(mining, [Query("q", "0", group="g")], Judged({"q": [POSITIVE]}, {"g": frozenset({"pos"})}, {}))
+    assert found.pairs == (PairIds("q", "pos", (), 0.75),)
+    assert (found.report.wanted, found.report.short, found.candidates) == (0, 0, {})
 
 
 def test_many_queries_go_through_in_batches():
@@ -201,5 +219,6 @@ def test_the_report_says_what_was_skipped_and_why():
         "  similarity to the query: relevant 0.940, negatives 0.500",
         "  1 of 3 candidates skipped: relevant to the query or to another wording of it",
         "  1 of 3 candidates skipped: more than 0.95 times as similar to the query as its relevant chunk",
+        "  4 hits above the first rank were not looked at: too often relevant and merely unjudged",
         "  1 pairs have fewer than asked for: the other pairs of their batch are their negatives",
     ]
