@@ -45,13 +45,13 @@ def unit(vectors: Vectors) -> tuple[Vectors, NDArray[np.bool_]]:
     """The vectors that have a direction, brought to length 1, and which of the rows they are."""
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.linalg.norm(vectors, axis=1)
-    usable: NDArray[np.bool_] = np.asarray(np.isfinite(norms) & (norms > 0))
+    usable = np.isfinite(norms) & (norms > 0)
     scaled: Vectors = vectors[usable] / norms[usable, None]
     return scaled, usable
 
 
 def _finite(vectors: Vectors) -> tuple[Vectors, NDArray[np.bool_]]:
-    usable = np.isfinite(vectors).all(axis=1)
+    usable = np.asarray(np.isfinite(vectors).all(axis=1), dtype=np.bool_)
     return vectors[usable], usable
 
 
