@@ -101,7 +101,9 @@ def build_dataset(
 
 
 def _freeze_chunks(store: Store, judged: JudgedLog, settings: DatasetSection, path: Path) -> _Snapshot:
-    sample = store.sample(SAMPLE, seed=settings.seed)
+    def sample() -> Sequence[Chunk]:
+        return store.sample(SAMPLE, seed=settings.seed)
+
     told = {j.chunk_id for j in judged.judgments}.union(*judged.passed_over.values())
     snapshot = _Snapshot(frozenset(told), Lottery(POOL_SIZE, settings.seed), find_document_key(sample, settings.document_key))
     storage.write_table(path, COLUMNS[CHUNKS], (snapshot.rows_of(batch) for batch in store.scan(batch_size=storage.BATCH)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vecmigrate.errors import DataError
@@ -48,10 +48,10 @@ class DocumentKey:
         """The chunk's document, `""` where it has none."""
         return _document(chunk, self.key) if self.key else ""
 
-    def refuse_absent(self, chunks: int, sample: Sequence[Chunk]) -> None:
-        """Raise `DataError` for a key that was named and that none of the chunks has."""
+    def refuse_absent(self, chunks: int, sample: Callable[[], Sequence[Chunk]]) -> None:
+        """Raise `DataError` for a key that was named and that none of the chunks has; `sample` is for the hint."""
         if self.named and not chunks:
-            known = ", ".join(sorted({key for chunk in sample for key in chunk.metadata})) or "none at all"
+            known = ", ".join(sorted({key for chunk in sample() for key in chunk.metadata})) or "none at all"
             raise DataError(
                 f"no chunk has the metadata key {self.key!r} that [dataset] document_key names", hint=f"the chunks' metadata keys: {known}"
             )
@@ -66,11 +66,12 @@ class DocumentKey:
         return [f"  {chunks:,} of {rows:,} chunks name their document by the metadata key {self.key!r} ({how})"]
 
 
-def find_document_key(sample: Sequence[Chunk], named: str | None) -> DocumentKey:
+def find_document_key(sample: Callable[[], Sequence[Chunk]], named: str | None) -> DocumentKey:
     """The key that is named, or the first usual one that nine in ten of the sampled chunks have, with enough documents, none too large."""
     if named is not None:
         return DocumentKey(named, named=bool(named), turned_off=not named)
-    return DocumentKey(next((key for key in USUAL_KEYS if _tells_documents(sample, key)), ""))
+    chunks = sample()
+    return DocumentKey(next((key for key in USUAL_KEYS if _tells_documents(chunks, key)), ""))
 
 
 def _tells_documents(sample: Sequence[Chunk], key: str) -> bool:
