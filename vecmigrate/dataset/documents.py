@@ -24,6 +24,7 @@ USUAL_KEYS = (
     "file_name",
     "filename",
     "url",
+    "uri",
     "source",
 )
 """What frameworks and applications call it, the most telling first: where a store has both `document_id` and `doc_id`, the second may be

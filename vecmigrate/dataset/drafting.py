@@ -36,15 +36,21 @@ class Candidate:
 
 @dataclass(slots=True)
 class Draft:
-    """A pair with what has been chosen so far, and the candidates that are left, the most wanted first."""
+    """A pair with what has been chosen so far, and the candidates that are left, the most wanted first. `positive` is the relevant
+    chunk's cosine to the query, until it has been counted.
+    """
 
     query: str
     judgment: Judgment
     left: list[Candidate]
     chosen: list[str] = field(default_factory=list)
+    positive: float | None = None
 
     def take(self, candidate: Candidate, tally: Tally) -> None:
         """Choose it."""
+        if self.positive is not None:
+            tally.positive.append(self.positive)
+            self.positive = None
         self.chosen.append(candidate.id)
         tally.passed_over += candidate.passed_over
         tally.negative.append(candidate.similarity)
@@ -70,13 +76,11 @@ class Drafting:
         random = Random(hashlib.sha256(f"{self.settings.seed}\0{judgment.query_id}\0{judgment.chunk_id}".encode()).digest())  # noqa: S311
         chosen = random.sample(sorted(self.rated), min(wanted, len(self.rated)))
         tally.explicit += len(chosen)
-        usable = [candidate for candidate in self._usable(judgment, tally) if candidate.id not in chosen]
-        return Draft(self.query, judgment, self._ordered(usable, random), chosen)
-
-    def _usable(self, judgment: Judgment, tally: Tally) -> list[Candidate]:
         positive = self.screen.similarity(judgment.chunk_id)
-        if positive is not None:
-            tally.positive.append(positive)
+        usable = [candidate for candidate in self._usable(positive, tally) if candidate.id not in chosen]
+        return Draft(self.query, judgment, self._ordered(usable, random), chosen, positive)
+
+    def _usable(self, positive: float | None, tally: Tally) -> list[Candidate]:
         tally.candidates += len(self.candidates)
         usable = []
         for candidate in self.candidates:

@@ -18,8 +18,8 @@ class MiningReport:
     `passed_over` ones were shown above what a user chose.
 
     `short` counts the pairs with fewer negatives than asked for, `beyond` the relevant chunks that have no pair because their query
-    has so many, `above` the hits, per pair, before the first rank that is looked at. The similarities are means over the pairs, cosine
-    to the query. `notes` say where was looked.
+    has so many, `above` the hits, per pair, before the first rank that is looked at. The similarities, cosine to the
+    query, are means over the pairs that were given what was found or passed over. `notes` say where was looked.
     """
 
     pairs: int
@@ -43,7 +43,7 @@ class MiningReport:
             known += f", {self.passed_over:,} that users passed over"
         out = [f"mined {self.negatives:,} of {self.wanted:,} hard negatives for {self.pairs:,} pairs ({known})"]
         out += [f"  {note}" for note in self.notes]
-        if self.candidates:
+        if self.negatives > self.explicit:
             out.append(f"  similarity to the query: relevant {self.positive_similarity:.3f}, negatives {self.negative_similarity:.3f}")
         out += [f"  {count:,} of {self.candidates:,} candidates skipped: {why}" for why, count in self.skipped.items()]
         if self.above:

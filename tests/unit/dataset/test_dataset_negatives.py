@@ -157,6 +157,20 @@ def test_many_queries_go_through_in_batches():
     assert report.negatives + report.short == 150
 
 
+def test_similarities_are_those_of_pairs_that_were_given_mined_negatives():
+    """The second query's relevant chunk is farther than all others, so it gets none and would only blur the mean."""
+    queries = (Query("q", "0", group="g"), Query("r", "180", group="h"))
+    judgments = [POSITIVE, Judgment("r", "above0", 1.0)]
+    _, report = mined({**ABOVE, "pos": 20, "neg": 60}, judgments, queries=queries)
+    assert (report.negatives, report.short) == (1, 1)
+    assert report.positive_similarity == pytest.approx(np.cos(np.radians(20)), abs=1e-6)
+
+
+def test_without_mined_negatives_there_are_no_similarities_to_report():
+    _, report = mined({**ABOVE, "pos": 20}, [POSITIVE])
+    assert not any("similarity to the query:" in line for line in report.lines())
+
+
 def test_the_report_says_what_was_skipped_and_why():
     _, report = mined({**ABOVE, "pos": 20, "like": -26, "neg": 60}, [POSITIVE], negatives_per_pair=2)
     assert report.lines() == [
