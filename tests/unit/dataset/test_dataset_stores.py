@@ -59,11 +59,12 @@ def on_chroma(tmp_path, texts):
     store.close()
 
 
-@pytest.mark.parametrize("where", ["on_postgres", "on_chroma"])
-def test_a_build_in_blocks_mines_what_a_build_by_search_does(where, request, tmp_path, monkeypatch, texts):
+@pytest.mark.parametrize(("where", "search"), [("on_postgres", "auto"), ("on_chroma", "exact")])
+def test_a_build_in_blocks_mines_what_a_build_by_search_does(where, search, request, tmp_path, monkeypatch, texts):
+    """A table without an index is read in blocks by itself; Chroma always has one, so there it is asked for."""
     store = request.getfixturevalue(where)
     control = control_version(store, ENCODER.model)
-    settings = DatasetSection(negative_search="exact", negatives_per_pair=3)
+    settings = DatasetSection(negative_search=search, negatives_per_pair=3)
     searched = build_dataset(store, control, ENCODER, asked(texts), settings, tmp_path / "searched")
     monkeypatch.setattr("vecmigrate.dataset.searching.EXACT_UP_TO", 0)
     monkeypatch.setattr("vecmigrate.dataset.searching.BLOCK", 50)
