@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vecmigrate.errors import UsageError
 
@@ -91,14 +91,34 @@ LOG_COLUMNS = (
 
 
 class DatasetSection(Section):
-    """`[dataset]`: how queries are split and hard negatives mined."""
+    """`[dataset]`: how queries are split and hard negatives mined (docs/hard-negatives.md). Scores and similarities are cosines.
+
+    `document_key` is the metadata key that names a chunk's document: looked for where it isn't given, `""` for none.
+    """
 
     test_fraction: Fraction = 0.2
     dev_fraction: Fraction = 0.1
     split_by: Literal["auto", "time", "group"] = "auto"
     negatives_per_pair: int = Field(default=1, ge=0, le=16)
     negative_max_relative_score: Fraction = 0.95
+    negative_max_score: float | None = Field(default=None, ge=-1, le=1)
+    negative_margin: float | None = Field(default=None, ge=0, le=2)
+    negative_near_duplicate: Fraction = 0.95
+    negative_first_rank: int = Field(default=5, ge=1)
+    negative_last_rank: int = Field(default=50, ge=1, le=1000)
+    negative_choice: Literal["random", "top"] = "random"
+    negative_search: Literal["auto", "index", "exact"] = "auto"
+    negative_filter: str | None = None
+    negative_filter_share: Fraction = 0.5
+    document_key: str | None = None
+    remine_chunks: int = Field(default=20_000, ge=1)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _window(self) -> Self:
+        if self.negative_first_rank > self.negative_last_rank:
+            raise ValueError(f"negative_first_rank {self.negative_first_rank} is behind negative_last_rank {self.negative_last_rank}")
+        return self
 
 
 LossName = Literal["ranking", "symmetric-ranking", "guided", "triplet", "cosent", "cosine", "margin-mse", "distillation"]

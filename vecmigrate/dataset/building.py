@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,20 +18,22 @@ from typing import Any
 
 from vecmigrate.config import DatasetSection
 from vecmigrate.dataset import storage
+from vecmigrate.dataset.cross_encoder import load_cross_encoder
 from vecmigrate.dataset.devpool import POOL_SIZE, Lottery, choose_dev_queries, pool_candidates
-from vecmigrate.dataset.frozen import CHUNKS, COLUMNS, FORMAT, JUDGMENTS, PAIRS, POOL, QUERIES, SHORT, Dataset
+from vecmigrate.dataset.documents import SAMPLE, DocumentKey, find_document_key
+from vecmigrate.dataset.drafting import without
+from vecmigrate.dataset.frozen import CANDIDATES, CHUNKS, COLUMNS, FORMAT, JUDGMENTS, PAIRS, POOL, QUERIES, SHORT, Dataset
 from vecmigrate.dataset.grouping import group_queries
-from vecmigrate.dataset.negatives import Judged, Mining, PairIds, mine
+from vecmigrate.dataset.judged import what_is_known
+from vecmigrate.dataset.negatives import mine
+from vecmigrate.dataset.searching import Mining, how_to_search
 from vecmigrate.dataset.splitting import Split, refuse_too_few, split_queries
 from vecmigrate.encoding.encoder import Encoder
 from vecmigrate.errors import DataError, WrongSpace
 from vecmigrate.querylog.judgments import JudgedLog
 from vecmigrate.records import Chunk, Judgment, Query
-from vecmigrate.store import Capability, Store
+from vecmigrate.store import Store
 from vecmigrate.versions import IndexVersion, fingerprint_of
-
-EXACT_UP_TO = 20_000
-"""Chunks; a collection up to this size is searched by brute force while mining, so that the result hangs on the data alone."""
 
 
 @dataclass(slots=True)
@@ -41,21 +42,25 @@ class _Snapshot:
 
     judged: frozenset[str]
     lottery: Lottery
+    key: DocumentKey
+    documents: int = 0
     present: set[str] = field(default_factory=set)
     rows: int = 0
     total: int = 0
 
-    def rows_of(self, chunks: Sequence[Chunk]) -> list[tuple[str, str, str]]:
+    def rows_of(self, chunks: Sequence[Chunk]) -> list[tuple[str, str, str, str]]:
         rows = []
         for chunk in chunks:
             hashed = chunk.text_hash
-            entry = f"{len(chunk.id)}\0{chunk.id}\0{hashed}".encode("utf-8", "surrogatepass")
+            document = _storable(self.key.of(chunk))
+            self.documents += bool(document)
+            entry = f"{len(chunk.id)}\0{chunk.id}\0{hashed}\0{document}".encode("utf-8", "surrogatepass")
             self.total = (self.total + int.from_bytes(hashlib.sha256(entry).digest())) % 2**256
             self.rows += 1
             self.lottery.offer(chunk.id)
             if chunk.id in self.judged:
                 self.present.add(chunk.id)
-            rows.append((chunk.id, _storable(chunk.text), hashed))
+            rows.append((chunk.id, _storable(chunk.text), hashed, document))
         return rows
 
 
@@ -66,6 +71,7 @@ class _Frozen:
     queries: list[tuple[Any, ...]]
     judgments: list[tuple[Any, ...]]
     pairs: list[tuple[Any, ...]]
+    candidates: list[tuple[Any, ...]]
     pool: list[tuple[Any, ...]]
     report: list[str]
 
@@ -85,18 +91,25 @@ def build_dataset(
             hint="mine with the encoder that made the vectors",
         )
     refuse_too_few(len(judged.queries))
+    scorer = load_cross_encoder(settings.negative_filter) if settings.negative_filter else None
     with storage.workspace(folder) as place:
-        snapshot = _freeze_chunks(store, judged, settings.seed, place / CHUNKS)
-        exact = snapshot.rows <= EXACT_UP_TO and store.can(Capability.EXACT_SEARCH).able
-        frozen = _prepare(Mining(store, control, encoder, settings, exact), judged, snapshot, place / CHUNKS)
+        snapshot = _freeze_chunks(store, judged, settings, place / CHUNKS)
+        exact, blocks = how_to_search(store, control, settings, snapshot.rows)
+        mining = Mining(store, control, encoder, settings, exact, place / CHUNKS if blocks else None, scorer)
+        frozen = _prepare(mining, judged, snapshot, place / CHUNKS)
         return _freeze(place, frozen, snapshot, (control, settings), folder)
 
 
-def _freeze_chunks(store: Store, judged: JudgedLog, seed: int, path: Path) -> _Snapshot:
-    snapshot = _Snapshot(frozenset(j.chunk_id for j in judged.judgments), Lottery(POOL_SIZE, seed))
+def _freeze_chunks(store: Store, judged: JudgedLog, settings: DatasetSection, path: Path) -> _Snapshot:
+    def sample() -> Sequence[Chunk]:
+        return store.sample(SAMPLE, seed=settings.seed)
+
+    told = {j.chunk_id for j in judged.judgments}.union(*judged.passed_over.values())
+    snapshot = _Snapshot(frozenset(told), Lottery(POOL_SIZE, settings.seed), find_document_key(sample, settings.document_key))
     storage.write_table(path, COLUMNS[CHUNKS], (snapshot.rows_of(batch) for batch in store.scan(batch_size=storage.BATCH)))
     if not snapshot.rows:
         raise DataError(f"the collection {store.collection} has no chunk with text", hint="vecmigrate inspect shows what is in it")
+    snapshot.key.refuse_absent(snapshot.documents, sample)
     return snapshot
 
 
@@ -106,17 +119,22 @@ def _prepare(mining: Mining, judged: JudgedLog, snapshot: _Snapshot, chunks: Pat
     grouped, grouping = group_queries(queries)
     splits, splitting = split_queries(grouped, mining.settings)
     by_split = {split: [query for query in grouped if splits.get(query.id) == split] for split in Split}
-    known = _known(grouped, judgments, chunks)
-    pairs, mined = mine(mining, by_split[Split.TRAIN], known)
+    passed_over = {id: found for id, chunk_ids in judged.passed_over.items() if (found := chunk_ids & snapshot.present)}
+    known = what_is_known(grouped, judgments, lambda: storage.read_table(chunks, ["id", "text_hash", "document"]), passed_over)
+    mined = mine(mining, by_split[Split.TRAIN], known, notes=(mining.line(),))
     dev = choose_dev_queries(by_split[Split.DEV], mining.settings.seed)
     pool = pool_candidates(mining, dev, known.judgments, snapshot.lottery.winners)
-    kept, pool, gone = _only_frozen(pairs, pool, chunks)
-    report = [*judged.report.lines(), *lines, *grouping.lines(), *splitting.lines(), *mined.lines(), *gone]
+    looked_at = [(q.id, mined.candidates.get(q.id, ()), passed_over.get(q.id, frozenset())) for q in by_split[Split.TRAIN]]
+    frozen, gone = _which_are_frozen({id for p in mined.pairs for id in p.negatives}.union(pool, *(ids for _, ids, _ in looked_at)), chunks)
+    pool = [id for id in pool if id in frozen]
+    told_apart = snapshot.key.lines(snapshot.documents, snapshot.rows)
+    report = [*judged.report.lines(), *lines, *grouping.lines(), *splitting.lines(), *mined.report.lines(), *told_apart, *gone]
     report.append(f"froze {snapshot.rows:,} chunks; dev searches {len(pool):,} of them for {len(dev):,} queries")
     return _Frozen(
         queries=[(q.id, q.text, q.group, splits[q.id].value, q.at, list(q.slices)) for q in grouped if q.id in splits],
         judgments=[(j.query_id, j.chunk_id, j.grade, j.weight) for j in judgments if j.query_id in splits],
-        pairs=[(p.query_id, p.chunk_id, list(p.negatives), p.weight) for p in kept],
+        pairs=[(p.query_id, p.chunk_id, list(without(p, frozen).negatives), p.weight, p.grade) for p in mined.pairs],
+        candidates=[(id, [i for i in ids if i in frozen], sorted(passed)) for id, ids, passed in looked_at],
         pool=[("query", query.id) for query in dev] + [("chunk", id) for id in sorted(pool)],
         report=report,
     )
@@ -134,36 +152,23 @@ def _still_there(judged: JudgedLog, present: set[str]) -> tuple[list[Query], lis
     return queries, [j for j in judgments if j.query_id in usable], lines
 
 
-def _known(queries: Sequence[Query], judgments: Sequence[Judgment], chunks: Path) -> Judged:
-    by_query: dict[str, list[Judgment]] = defaultdict(list)
-    for judgment in judgments:
-        by_query[judgment.query_id].append(judgment)
-    relevant: dict[str, set[str]] = defaultdict(set)
-    for query in queries:
-        relevant[query.group] |= {j.chunk_id for j in by_query[query.id] if j.grade > 0}
-    judged = frozenset().union(*relevant.values())
-    hashes = {row["text_hash"] for row in storage.read_table(chunks, ["id", "text_hash"]) if row["id"] in judged}
-    same = {row["id"]: row["text_hash"] for row in storage.read_table(chunks, ["id", "text_hash"]) if row["text_hash"] in hashes}
-    return Judged(by_query, {group: frozenset(ids) for group, ids in relevant.items()}, same)
-
-
-def _only_frozen(pairs: Sequence[PairIds], pool: Sequence[str], chunks: Path) -> tuple[list[PairIds], list[str], list[str]]:
-    """Without what the search found but the snapshot, taken a moment before, does not hold."""
-    found = {id for pair in pairs for id in pair.negatives} | set(pool)
+def _which_are_frozen(found: set[str], chunks: Path) -> tuple[set[str], list[str]]:
+    """Of what searches found, what the snapshot, taken a moment before, holds."""
     frozen = {row["id"] for row in storage.read_table(chunks, ["id"]) if row["id"] in found}
     gone = len(found - frozen)
-    kept = [replace(pair, negatives=tuple(id for id in pair.negatives if id in frozen)) for pair in pairs]
-    lines = (
-        [f"left out {gone:,} rows that a search found but that have no text, or were written while the dataset was being built"]
-        if gone
-        else []
-    )
-    return kept, [id for id in pool if id in frozen], lines
+    line = f"left out {gone:,} rows that a search found but that have no text, or were written while the dataset was being built"
+    return frozen, [line] if gone else []
 
 
 def _freeze(place: Path, frozen: _Frozen, snapshot: _Snapshot, origin: tuple[IndexVersion, DatasetSection], folder: Path) -> Dataset:
     control, settings = origin
-    tables = {QUERIES: frozen.queries, JUDGMENTS: frozen.judgments, PAIRS: frozen.pairs, POOL: frozen.pool}
+    tables = {
+        QUERIES: frozen.queries,
+        JUDGMENTS: frozen.judgments,
+        PAIRS: frozen.pairs,
+        CANDIDATES: frozen.candidates,
+        POOL: frozen.pool,
+    }
     for name, rows in tables.items():
         storage.write_table(place / name, COLUMNS[name], _batches(rows))
     parts = {

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 
-from vecmigrate.dataset.negatives import QUERIES_PER_BATCH, Mining
+from vecmigrate.dataset.searching import Mining
 from vecmigrate.records import Judgment, Query
 
 POOL_SIZE = 2000
@@ -51,11 +51,8 @@ def pool_candidates(
 ) -> list[str]:
     """The pool's ids, the most wanted first: judged ones, the control's nearest `NEIGHBOURS` of each query rank by rank, then `rest`."""
     judged = sorted({j.chunk_id for query in queries for j in judgments[query.id]})
-    by_query: list[list[str]] = []
-    for start in range(0, len(queries), QUERIES_PER_BATCH):
-        asked = mining.encoder.encode_queries([query.text for query in queries[start : start + QUERIES_PER_BATCH]])
-        found = mining.store.search(mining.control, asked, NEIGHBOURS, exact=mining.exact)
-        by_query += [[hit.chunk_id for hit in hits] for hits in found]
+    asked = mining.encoder.encode_queries([query.text for query in queries]) if queries else None
+    by_query = [] if asked is None else mining.ranked(asked, NEIGHBOURS)
     near = [id for rank in zip_longest(*by_query) for id in rank if id is not None]
     size = max(POOL_SIZE, len(judged))
     return list(dict.fromkeys([*judged, *near, *rest]))[:size]

@@ -9,21 +9,26 @@ from pathlib import Path
 from typing import Any, Self
 
 from vecmigrate.dataset import storage
-from vecmigrate.dataset.pairs import DevSet, TrainingPair
+from vecmigrate.dataset.pairs import DevSet, GradedPair, TrainingPair
 from vecmigrate.dataset.splitting import Split
 from vecmigrate.errors import DataError
 from vecmigrate.records import Judgment, Query
 from vecmigrate.versions import fingerprint_of
 
-CHUNKS, QUERIES, JUDGMENTS, PAIRS, POOL = (f"{name}.parquet" for name in ("chunks", "queries", "judgments", "pairs", "pool"))
+CHUNKS, QUERIES, JUDGMENTS, PAIRS, CANDIDATES, POOL = (
+    f"{name}.parquet" for name in ("chunks", "queries", "judgments", "pairs", "candidates", "pool")
+)
 COLUMNS: Mapping[str, storage.Columns] = {
-    CHUNKS: {"id": "string", "text": "string", "text_hash": "string"},
+    CHUNKS: {"id": "string", "text": "string", "text_hash": "string", "document": "string"},
     QUERIES: {"id": "string", "text": "string", "group": "string", "split": "string", "at": "utc", "slices": "[string]"},
     JUDGMENTS: {"query_id": "string", "chunk_id": "string", "grade": "double", "weight": "double"},
-    PAIRS: {"query_id": "string", "chunk_id": "string", "negatives": "[string]", "weight": "double"},
+    PAIRS: {"query_id": "string", "chunk_id": "string", "negatives": "[string]", "weight": "double", "grade": "double"},
+    CANDIDATES: {"query_id": "string", "control": "[string]", "passed_over": "[string]"},
     POOL: {"kind": "string", "id": "string"},
 }
-FORMAT = 1
+FORMAT = 2
+"""Since 2 chunks name their document, pairs have a grade, and candidates are kept."""
+READABLE = (1, FORMAT)
 SHORT = 16
 """Digits of the hash that name the folder."""
 
@@ -64,8 +69,12 @@ class Dataset:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise storage.damaged(folder / storage.MANIFEST, f"{type(error).__name__} {error}") from None
-        if loaded.parts.get("format") != FORMAT:
-            raise DataError(f"{folder} is a dataset of another format", hint="vecmigrate dataset build makes one of this version's")
+        if loaded.parts.get("format") not in READABLE:
+            known = " and ".join(str(number) for number in READABLE)
+            raise DataError(
+                f"{folder} is a dataset of another format, {loaded.parts.get('format')!r}; this version reads {known}",
+                hint="vecmigrate dataset build makes one of this version's",
+            )
         if loaded.hash != fingerprint_of(loaded.parts):
             raise storage.damaged(folder / storage.MANIFEST, "its hash is another")
         return loaded
@@ -99,9 +108,32 @@ class Dataset:
         """The texts of these chunks as they were when frozen; ids that aren't in the snapshot are absent."""
         return storage.read_texts(self._file(CHUNKS), frozenset(ids))
 
+    def outlines(self) -> Iterator[Mapping[str, Any]]:
+        """Each chunk's `id`, `text_hash` and `document` (`""` for none, and in datasets of format 1), in memory of one batch."""
+        if self._old:
+            yield from ({**row, "document": ""} for row in self._rows(CHUNKS, ["id", "text_hash"]))
+        else:
+            yield from self._rows(CHUNKS, ["id", "text_hash", "document"])
+
+    def candidates(self) -> dict[str, tuple[str, ...]]:
+        """What mining looked at for each training query, in the control's order. Empty in datasets of format 1."""
+        return {} if self._old else {row["query_id"]: tuple(row["control"]) for row in self._rows(CANDIDATES)}
+
+    def passed_over(self) -> dict[str, frozenset[str]]:
+        """What users of each training query were shown above what they chose, and did not choose. Empty in datasets of format 1."""
+        rows = () if self._old else self._rows(CANDIDATES)
+        return {row["query_id"]: frozenset(row["passed_over"]) for row in rows if row["passed_over"]}
+
+    def graded_pairs(self) -> tuple[GradedPair, ...]:
+        """Every judgment on a training query, with texts, by query and chunk: grade 0, said by people, too."""
+        judgments = self.judgments(Split.TRAIN)
+        texts = self.text({judgment.chunk_id for judgment in judgments})
+        asked = {query.id: query.text for query in self.queries(Split.TRAIN)}
+        return tuple(GradedPair(j.query_id, j.chunk_id, asked[j.query_id], texts[j.chunk_id], j.grade, j.weight) for j in judgments)
+
     def training_pairs(self) -> tuple[TrainingPair, ...]:
         """The pairs of the training split, with texts, by query and chunk."""
-        rows = list(self._rows(PAIRS))
+        rows = self._graded_rows()
         texts = self.text({id for row in rows for id in (row["chunk_id"], *row["negatives"])})
         asked = {query.id: query.text for query in self.queries(Split.TRAIN)}
         return tuple(
@@ -112,9 +144,22 @@ class Dataset:
                 positive=texts[row["chunk_id"]],
                 negatives=tuple(texts[id] for id in row["negatives"]),
                 weight=row["weight"],
+                grade=row["grade"],
             )
             for row in rows
         )
+
+    def _graded_rows(self) -> list[dict[str, Any]]:
+        """The pairs' rows; format 1 has the grades only among the judgments."""
+        rows = list(self._rows(PAIRS))
+        if self._old:
+            grades = {(j.query_id, j.chunk_id): j.grade for j in self.judgments(Split.TRAIN)}
+            rows = [{**row, "grade": grades[row["query_id"], row["chunk_id"]]} for row in rows]
+        return rows
+
+    @property
+    def _old(self) -> bool:
+        return bool(self.parts["format"] == READABLE[0])
 
     def dev_set(self) -> DevSet:
         """The dev queries that training stops by (a sample where there are many), with their judgments and pool."""

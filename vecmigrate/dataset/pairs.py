@@ -10,7 +10,9 @@ from vecmigrate.records import Judgment, Query
 
 @dataclass(frozen=True, slots=True)
 class TrainingPair:
-    """A query's text, the text of a chunk that answers it, and texts of chunks that look alike but don't. `weight` is trust, 0 to 1."""
+    """A query's text, the text of a chunk that answers it, and texts of chunks that look alike but don't. `weight` is trust, 0 to 1;
+    `grade` is how well it answers, as judged.
+    """
 
     query_id: str
     chunk_id: str
@@ -18,6 +20,19 @@ class TrainingPair:
     positive: str
     negatives: tuple[str, ...] = ()
     weight: float = 1.0
+    grade: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GradedPair:
+    """A training query's text, a judged chunk's text, and the judgment: grade 0 is "not relevant", said by people."""
+
+    query_id: str
+    chunk_id: str
+    query: str
+    text: str
+    grade: float
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ class JudgedLog:
     queries: tuple[Query, ...]
     judgments: tuple[Judgment, ...]
     report: JudgmentReport
+    passed_over: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

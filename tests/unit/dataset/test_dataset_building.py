@@ -193,8 +193,8 @@ def test_files_are_for_their_owner_alone(build, texts):
     folder = build(texts).folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     names = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    files = ("chunks.parquet", "queries.parquet", "judgments.parquet", "pairs.parquet", "pool.parquet", "manifest.json")
-    assert names == dict.fromkeys(files, 0o600)
+    files = ("chunks.parquet", "queries.parquet", "judgments.parquet", "pairs.parquet", "candidates.parquet", "pool.parquet")
+    assert names == dict.fromkeys((*files, "manifest.json"), 0o600)
 
 
 # What is refused.

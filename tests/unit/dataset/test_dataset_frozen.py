@@ -17,6 +17,7 @@ READERS = {
     "queries.parquet": lambda dataset: dataset.queries("train"),
     "judgments.parquet": lambda dataset: dataset.judgments("train"),
     "pairs.parquet": lambda dataset: dataset.trained_chunks,
+    "candidates.parquet": lambda dataset: dataset.candidates(),
     "pool.parquet": lambda dataset: dataset.dev_set(),
 }
 
@@ -97,9 +98,10 @@ def test_a_manifest_that_cannot_be_read_is_refused(folder, content):
 
 
 def test_another_format_says_so(folder):
-    change_manifest(folder, lambda manifest: manifest["parts"].update(format=2))
-    with pytest.raises(DataError, match="a dataset of another format"):
+    change_manifest(folder, lambda manifest: manifest["parts"].update(format=3))
+    with pytest.raises(DataError, match="a dataset of another format, 3; this version reads 1 and 2") as caught:
         Dataset.load(folder)
+    assert caught.value.hint == "vecmigrate dataset build makes one of this version's"
 
 
 def test_a_folder_without_a_manifest_is_no_dataset(tmp_path):

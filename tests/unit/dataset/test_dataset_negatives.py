@@ -6,48 +6,16 @@ import numpy as np
 import pytest
 
 from vecmigrate.config import DatasetSection
-from vecmigrate.dataset.negatives import DEPTH, FIRST_RANK, MOST_POSITIVES, Judged, Mining, PairIds, mine
+from vecmigrate.dataset.drafting import PairIds
+from vecmigrate.dataset.judged import Judged
+from vecmigrate.dataset.mining_report import MOST_POSITIVES
+from vecmigrate.dataset.negatives import mine
+from vecmigrate.dataset.searching import Mining
 from vecmigrate.records import Judgment, Query
-from vecmigrate.testing.encoders import HashingEncoder
-from vecmigrate.testing.memory import MemoryStore, SourceRow
+from vecmigrate.testing.memory import MemoryStore
 from vecmigrate.versions import Metric
 
-QUERY = Query("q", "0", group="g")
-
-
-class Compass:
-    """An encoder of two dimensions, whose texts are directions in degrees: the cosine of two is that of their difference."""
-
-    model = HashingEncoder(2).model
-
-    def encode_queries(self, texts):
-        angles = np.radians([float(text) for text in texts])
-        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-
-    encode_documents = encode_queries
-
-    def count_truncated(self, texts):
-        return 0
-
-
-def world(angles, metric=Metric.COSINE, lengths=None):
-    """A store of chunks at these angles {id: degrees}, whose vectors may have lengths."""
-    vectors = Compass().encode_documents([str(angle) for angle in angles.values()])
-    for place, id in enumerate(angles):
-        vectors[place] *= (lengths or {}).get(id, 1.0)
-    rows = [SourceRow(id, f"{id} at {angle}", vector) for (id, angle), vector in zip(angles.items(), vectors, strict=True)]
-    store = MemoryStore(rows, metric=metric, dimension=2)
-    return store, store.adopt(Compass.model)
-
-
-def mined(angles, judgments, *, queries=(QUERY,), hashes=None, metric=Metric.COSINE, lengths=None, **settings):
-    store, control = world(angles, metric, lengths)
-    by_query = {query.id: [j for j in judgments if j.query_id == query.id] for query in queries}
-    relevant = {}
-    for query in queries:
-        relevant[query.group] = relevant.get(query.group, frozenset()) | {j.chunk_id for j in by_query[query.id] if j.grade > 0}
-    mining = Mining(store, control, Compass(), DatasetSection(**settings), exact=True)
-    return mine(mining, queries, Judged(by_query, relevant, hashes or {}))
+from .mining_world import ABOVE, POSITIVE, mined, world
 
 
 def test_vectors_of_another_dimension_have_no_part(monkeypatch):
@@ -62,11 +30,6 @@ def test_vectors_of_another_dimension_have_no_part(monkeypatch):
     assert {pair.chunk_id: pair.negatives for pair in pairs} == {"pos": ("neg",), "pos2": ()}
 
 
-# The positive at 20°, cosine 0.940; the limit at 0.95 of that is 0.893, which is 26.8°. Near-duplicates of it lie within 18.2°.
-POSITIVE = Judgment("q", "pos", 1.0, 0.75)
-ABOVE = {f"above{i}": 1 + i for i in range(4)}
-
-
 def test_a_candidate_clearly_below_the_positive_is_taken():
     pairs, report = mined({**ABOVE, "pos": 20, "neg": 60}, [POSITIVE])
     assert pairs == (PairIds("q", "pos", ("neg",), 0.75),)
@@ -76,7 +39,7 @@ def test_a_candidate_clearly_below_the_positive_is_taken():
 
 
 def test_the_first_ranks_are_never_taken():
-    angles = {f"n{i:02d}": -60 - i for i in range(FIRST_RANK)}
+    angles = {f"n{i:02d}": -60 - i for i in range(5)}
     pairs, report = mined({"pos": 50, **angles}, [Judgment("q", "pos", 1.0)], negatives_per_pair=9)
     assert sorted(pairs[0].negatives) == ["n03", "n04"]
     assert (report.candidates, report.short) == (2, 1)
@@ -174,16 +137,16 @@ def test_the_choice_is_by_seed_and_within_the_depth():
     assert first == mined(angles, [POSITIVE], negatives_per_pair=3)[0]
     choices = {mined(angles, [POSITIVE], negatives_per_pair=3, seed=seed)[0][0].negatives for seed in range(5)}
     assert len(choices) > 1
-    assert all(int(id[1:]) < DEPTH for chosen in choices for id in chosen)
+    assert all(int(id[1:]) < 50 for chosen in choices for id in chosen)
     assert len(set(first[0].negatives)) == 3
 
 
 def test_without_negatives_nothing_is_searched():
     store, control = world({"pos": 20})
     mining = Mining(store, control, None, DatasetSection(negatives_per_pair=0))
-    pairs, report = mine(mining, [Query("q", "0", group="g")], Judged({"q": [POSITIVE]}, {"g": frozenset({"pos"})}, {}))
-    assert pairs == (PairIds("q", "pos", (), 0.75),)
-    assert (report.wanted, report.short) == (0, 0)
+    found = mine(mining, [Query("q", "0", group="g")], Judged({"q": [POSITIVE]}, {"g": frozenset({"pos"})}, {}))
+    assert found.pairs == (PairIds("q", "pos", (), 0.75),)
+    assert (found.report.wanted, found.report.short, found.candidates) == (0, 0, {})
 
 
 def test_many_queries_go_through_in_batches():
@@ -194,6 +157,20 @@ def test_many_queries_go_through_in_batches():
     assert report.negatives + report.short == 150
 
 
+def test_similarities_are_those_of_pairs_that_were_given_mined_negatives():
+    """The second query's relevant chunk is farther than all others, so it gets none and would only blur the mean."""
+    queries = (Query("q", "0", group="g"), Query("r", "180", group="h"))
+    judgments = [POSITIVE, Judgment("r", "above0", 1.0)]
+    _, report = mined({**ABOVE, "pos": 20, "neg": 60}, judgments, queries=queries)
+    assert (report.negatives, report.short) == (1, 1)
+    assert report.positive_similarity == pytest.approx(np.cos(np.radians(20)), abs=1e-6)
+
+
+def test_without_mined_negatives_there_are_no_similarities_to_report():
+    _, report = mined({**ABOVE, "pos": 20}, [POSITIVE])
+    assert not any("similarity to the query:" in line for line in report.lines())
+
+
 def test_the_report_says_what_was_skipped_and_why():
     _, report = mined({**ABOVE, "pos": 20, "like": -26, "neg": 60}, [POSITIVE], negatives_per_pair=2)
     assert report.lines() == [
@@ -201,5 +178,6 @@ def test_the_report_says_what_was_skipped_and_why():
         "  similarity to the query: relevant 0.940, negatives 0.500",
         "  1 of 3 candidates skipped: relevant to the query or to another wording of it",
         "  1 of 3 candidates skipped: more than 0.95 times as similar to the query as its relevant chunk",
+        "  4 hits above the first rank were not looked at: too often relevant and merely unjudged",
         "  1 pairs have fewer than asked for: the other pairs of their batch are their negatives",
     ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vecmigrate.config import DatasetSection
 from vecmigrate.dataset import devpool
 from vecmigrate.dataset.devpool import Lottery, choose_dev_queries, pool_candidates
-from vecmigrate.dataset.negatives import Mining
+from vecmigrate.dataset.searching import Mining
 from vecmigrate.records import Judgment, Query
 
 from .dataset_corpus import ENCODER, corpus, store_of
