@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vecmigrate.dataset.pairs import TrainingPair
+import numpy as np
+
+from vecmigrate.dataset.cross_encoder import PairScorer
+from vecmigrate.dataset.pairs import GradedPair, TrainingPair
 from vecmigrate.errors import DataError
 
 if TYPE_CHECKING:
@@ -113,3 +116,49 @@ def shortened(texts: Sequence[str], pipeline: SentenceTransformer, max_tokens: i
         return tuple(texts)
     found = tokenizer(list(texts), truncation=True, max_length=max_tokens, return_offsets_mapping=True)["offset_mapping"]
     return tuple(text[: max((end for _, end in offsets), default=0)] for text, offsets in zip(texts, found, strict=True))
+
+
+def graded_examples(graded: Sequence[GradedPair]) -> Examples:
+    """Rows of (query, chunk) with the grade, as a share of the highest, as their label.
+
+    Raises `DataError` when there are fewer than two, or all have one grade.
+    """
+    usable = [pair for pair in graded if pair.query.strip() and pair.text.strip() and pair.weight > 0]
+    grades = {pair.grade for pair in usable}
+    if len(usable) < FEWEST or len(grades) < FEWEST:
+        raise DataError(
+            f"the {len(usable):,} judgments have {len(grades)} different grade(s); a loss on grades needs at least two",
+            hint='set [training] loss = "auto", or read ratings that also say what is not relevant',
+        )
+    highest = max(grades)
+    rows = tuple((pair.query, pair.text) for pair in usable)
+    return Examples(rows, tuple(_notes(len(graded) - len(usable), 0)), tuple(pair.grade / highest for pair in usable))
+
+
+def triplet_examples(examples: Examples) -> Examples:
+    """One row of (query, positive, negative) for each hard negative. Raises `DataError` where there are none."""
+    _need_negatives(examples, "triplet")
+    rows = tuple((row[0], row[1], negative) for row in examples.rows for negative in dict.fromkeys(row[2:]))
+    return Examples(rows, examples.notes)
+
+
+def taught_examples(examples: Examples, teacher: PairScorer, *, margins: bool) -> Examples:
+    """The rows with what a cross-encoder says of them as labels: its logits for the positive and each negative, or their differences.
+
+    Raises `DataError` where there are no hard negatives.
+    """
+    _need_negatives(examples, "margin-mse" if margins else "distillation")
+    asked = [(row[0], text) for row in examples.rows for text in row[1:]]
+    probability = np.clip(teacher.score(asked), 1e-6, 1 - 1e-6)
+    logits = np.log(probability / (1 - probability)).reshape(len(examples.rows), -1)
+    labels = logits[:, :1] - logits[:, 1:] if margins else logits
+    told = labels[:, 0] if labels.shape[1] == 1 else labels
+    return Examples(examples.rows, (*examples.notes, f"labels by the teacher {teacher.name}"), tuple(told.tolist()))
+
+
+def _need_negatives(examples: Examples, loss: str) -> None:
+    if not examples.negatives:
+        raise DataError(
+            f"the loss {loss!r} needs hard negatives, and the dataset has none",
+            hint="vecmigrate dataset build with negatives_per_pair = 1 or more under [dataset]",
+        )

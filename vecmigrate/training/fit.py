@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import shutil
 import time
 import warnings
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from datasets import Dataset  # type: ignore[import-untyped]
 from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled  # type: ignore[import-untyped]
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from sentence_transformers.sentence_transformer.training_args import BatchSamplers
@@ -30,8 +32,13 @@ from vecmigrate.training.devsearch import DevSearch
 from vecmigrate.training.examples import Examples
 from vecmigrate.training.grouping import Alone, Pass, simple_attention
 from vecmigrate.training.losses import GroupedLoss, Guide, LossPlan
+from vecmigrate.training.reach import merged
 from vecmigrate.training.request import Progress
 from vecmigrate.training.trials import Trial
+
+WEIGHTS = "trained.safetensors"
+LOGGED = 100
+"""Points of a curve that is sent to `report_to`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +151,10 @@ def _arguments(fitting: Fitting) -> SentenceTransformerTrainingArguments:
         use_cpu=device == "cpu",
         eval_strategy="no",
         save_strategy="no",  # the dev watch asks for each checkpoint, and clears old ones away
-        logging_strategy="no",
-        report_to="none",
+        logging_strategy="steps" if settings.report_to else "no",
+        logging_steps=max(1, total // LOGGED),
+        report_to=list(settings.report_to) or "none",
+        run_name=fitting.trial.name,
         disable_tqdm=True,
         dataloader_pin_memory=device == "cuda",
     )
@@ -189,13 +198,25 @@ def _has_routes(pipeline: SentenceTransformer) -> bool:
 
 
 class _Trainer(SentenceTransformerTrainer):
-    """Without a model card, and without pickles beside the weights."""
+    """Without a model card, and with checkpoints of the trained weights alone."""
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """No card: it would gather examples of the users' texts."""
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        self.model.save_pretrained(output_dir or str(self.args.output_dir), create_model_card=False)
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: weight.detach().contiguous() for name, weight in _trained(self.model)}, folder / WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        there = load_file(Path(resume_from_checkpoint) / WEIGHTS)
+        with torch.no_grad():
+            for name, weight in _trained(self.model):
+                weight.copy_(there[name])
+
+
+def _trained(model: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
+    return [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
 
 
 def _remove_printers(trainer: SentenceTransformerTrainer) -> None:
@@ -234,7 +255,8 @@ class DevWatch(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After the trainer has written a checkpoint: declare it complete."""
         seconds = self._before + time.monotonic() - self._started
-        self.fitting.run.complete(state.global_step, replace(self.history, seconds=seconds))
+        if is_main_process():
+            self.fitting.run.complete(state.global_step, replace(self.history, seconds=seconds))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The sampler may come out with fewer batches than were expected: evaluate the last step then."""
@@ -248,15 +270,20 @@ class DevWatch(TrainerCallback):
 
     def _evaluate(self, step: int) -> None:
         self.history = self.history.after(step, self._measure())
-        if self.history.best_step == step:
+        if self.history.best_step == step and is_main_process():
             _save_best(self.fitting.pipeline, self.fitting.run.best(step))
+
+
+def is_main_process() -> bool:
+    """Whether this process writes: the only one, or the first of several that train together."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _save_best(pipeline: SentenceTransformer, folder: Path) -> None:
     draft = folder.with_name(f".{folder.name}.part")
     for leftover in (draft, folder):  # of an attempt that was killed here
         shutil.rmtree(leftover, ignore_errors=True)
-    pipeline.save_pretrained(str(draft), create_model_card=False)
+    merged(pipeline).save_pretrained(str(draft), create_model_card=False)
     draft.replace(folder)
 
 
