@@ -237,9 +237,10 @@ class ChromaStore:
         asked = spread(sorted(rows.ids()))
         lost = self._search.lost(rows, version.metric, asked)
         if len(lost) > LOST_SHARE * len(asked):
+            anew = "build anew" + (" with --own-vectors" if version.shares else "")
             raise StoreError(
-                f"the index of {version.name} is damaged: {len(lost)} of {len(asked)} sampled vectors are not found by themselves",
-                hint=f"vecmigrate shadow drop {version.label}, then build anew; two processes writing to one directory do this",
+                f"the index of {version.shares or version.name} is damaged: {len(lost)} of {len(asked)} sampled vectors are not found by themselves",
+                hint=f"vecmigrate shadow drop {version.label}, then {anew}; two processes writing to one directory do this",
             )
 
     def differences(self, version: IndexVersion, *, sample: int = 20) -> Differences:

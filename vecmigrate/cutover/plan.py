@@ -77,11 +77,18 @@ def make_plan(store: Store, target: IndexVersion, pointer: Pointer, checks: Pref
 def _steps(store: Store, target: IndexVersion, pointer: Pointer) -> tuple[str, ...]:
     together = "one transaction" if store.can(Capability.TRANSACTIONAL_FLIP).able else "one compare-and-set"
     return (
-        f"bring {target.name} up to date with the source, then verify it",
+        _first_step(target),
         f"{together}: the pointer of {store.collection} goes from v{pointer.active} to {target.label}, epoch {pointer.epoch} to {pointer.epoch + 1}",
         f"readers that use the pointer encode with model {target.model.name} ({target.model.fingerprint[:12]}) from their next query on",
         f"v{pointer.active} stays as standby",
     )
+
+
+def _first_step(target: IndexVersion) -> str:
+    if not target.shares:
+        return f"bring {target.name} up to date with the source, then verify it"
+    kept = f"bring {target.shares} up to date with the source, then verify" if target.holder else "verify"
+    return f"{kept} {target.name}, which shares the vectors of {target.shares}: nothing is re-embedded"
 
 
 def _cautions(store: Store, target: IndexVersion, pointer: Pointer) -> tuple[str, ...]:
@@ -97,7 +104,7 @@ def _cautions(store: Store, target: IndexVersion, pointer: Pointer) -> tuple[str
 def _later_writes(store: Store, target: IndexVersion) -> str:
     """What becomes of rows that are written while nobody syncs."""
     seen = store.can(Capability.CHANGE_CAPTURE)
-    if seen.able or not target.number:
+    if seen.able or not target.holder:
         return ""
     return f"rows written after the last sync are not in {target.label} until vecmigrate shadow sync runs again: {seen.reason}"
 
