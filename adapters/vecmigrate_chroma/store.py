@@ -400,7 +400,7 @@ class ChromaStore:
         """Only of unfinished versions that this process has not read from: what it has read from, it could read."""
         for version in self.versions():
             name = self._rows.name(version)
-            if version.state not in _UNFINISHED or version.shares or self._rows.is_open(version) or self._driver.find(name) is None:
+            if version.state not in _UNFINISHED or self._rows.is_open(version) or self._driver.find(name) is None:
                 continue
             found = damage(self._driver.place, self._settings.tenant, self._settings.database, name, self._driver.batch_size)
             if found:

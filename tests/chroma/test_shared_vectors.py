@@ -117,16 +117,6 @@ def test_where_a_kill_came_before_its_mark_was_made_it_is_searched_and_a_build_m
     assert ours(shop) == {"1": 5, "2": 0}
 
 
-def test_an_operation_in_a_directory_empties_nothing_for_an_unfinished_version_that_shares(application):
-    app = application(encoders=ENCODERS)
-    begun = app.store.create_version(OVER_NEW.model, shares="v1")
-    app.store.advance(begun, State.BACKFILLING, actor="killed")
-    app.other.close()
-    with app.store.operation("shadow build", actor="operator"):
-        assert app.store.differences(app.version(1)).present == 5
-    assert "repair" not in [e.kind for e in app.store.history()]
-
-
 def test_it_is_not_published(shop):
     shop.flip(2)
     with pytest.raises(PreflightRefused, match=r"shares the vectors of .*@v0: what sets it apart is how queries are encoded"):
