@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vecmigrate.errors import Conflict, NotFound, PreflightRefused, UsageError, WrongSpace
+from vecmigrate.errors import NotFound, PreflightRefused, UsageError, WrongSpace
 from vecmigrate.versions import COMPLETE, GONE, IndexVersion, ModelVersion, State, parse_version
 
 LEAVING = frozenset({State.RETIRED, State.CANCELLED, State.FAILED})
@@ -75,15 +75,6 @@ def refuse_while_shared(versions: Sequence[IndexVersion], version: IndexVersion,
     verb = "retire" if others[0].state is State.STANDBY else "shadow drop"
     first = "vecmigrate rollback, then retire it" if others[0].state is State.ACTIVE else f"vecmigrate {verb} {others[0].label}"
     raise PreflightRefused(f"{version.name} can't become {to}: its vectors are shared by {names}", hint=f"{first} first")
-
-
-def refuse_unserved(versions: Sequence[IndexVersion], version: IndexVersion) -> None:
-    """Raise `Conflict` for a version that is to serve by vectors which nobody keeps up."""
-    holder = holder_among(versions, version)
-    if holder.state not in COMPLETE:
-        raise Conflict(
-            f"{version.name} shares the vectors of {holder.name}, which is {holder.state}", hint="vecmigrate status shows how it stands"
-        )
 
 
 def refuse_writing(version: IndexVersion, what: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StalePlan, VecmigrateError
-from vecmigrate.sharing import holder_for, refuse_unserved, refuse_while_shared
+from vecmigrate.sharing import holder_for, refuse_while_shared
 from vecmigrate.versions import (
     AnnParameters,
     AuditEvent,
@@ -223,7 +223,6 @@ class Ledger:
             raise StalePlan(f"{self._collection} is at epoch {now.epoch}, not {expect_epoch}", hint="vecmigrate plan makes a new plan")
         if not may_become(target.state, State.ACTIVE):
             raise Conflict(f"{target.name} is {target.state}", hint="only a ready or standby version can be activated")
-        refuse_unserved(self.versions(), target)
         at, fingerprint = self._driver.now(), target.model.fingerprint
         self._open_epoch(Epoch(now.epoch + 1, number, now.active, fingerprint, self._source, at, actor, "activate", reason, {}))
         reached = self.epochs()[now.epoch]

@@ -14,7 +14,7 @@ from psycopg import Connection, Cursor, sql
 from psycopg.types.json import Jsonb
 
 from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StalePlan, VersionRetired, WrongSpace
-from vecmigrate.sharing import holder_for, refuse_unserved, refuse_while_shared
+from vecmigrate.sharing import holder_for, refuse_while_shared
 from vecmigrate.store import Probe
 from vecmigrate.versions import (
     GONE,
@@ -130,7 +130,6 @@ class Registry:
                 raise StalePlan(f"{self.collection} is at epoch {now.epoch}, not {expect_epoch}", hint="vecmigrate plan, then try again")
             if not may_become(target.state, State.ACTIVE):
                 raise Conflict(f"{target.name} is {target.state}", hint="only a ready or standby version can be activated")
-            refuse_unserved(self._read(session), target)
             self._set_state(session, self._one(session, now.active), State.STANDBY, "")
             self._set_state(session, target, State.ACTIVE, "")
             row = self._fetch_one(session, "set_pointer", {"active": number})

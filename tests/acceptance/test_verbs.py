@@ -672,7 +672,7 @@ def test_a_claim_about_documents_that_does_not_hold_makes_no_version(shop, type_
     assert [v["version"] for v in type_("status")["versions"]] == ["v0", "v1"]
 
 
-def test_what_is_written_later_is_brought_into_the_vectors_that_are_shared(shop, type_, tuned, models):
+def test_what_is_written_later_is_brought_into_the_vectors_that_are_shared(shop, type_, tuned, models, monkeypatch, capsys):
     tuned("tuned", of=models[1], claims=models[1])
     type_("shadow", "build", "--model", models[1])
     assert type_("shadow", "build", "--model", "tuned")["shares"] == "docs@v1"
@@ -682,6 +682,9 @@ def test_what_is_written_later_is_brought_into_the_vectors_that_are_shared(shop,
     assert counts(type_, "v2") == counts(type_, "v1") == {"missing": 0, "stale": 0, "extra": 0}
     write(shop, "later", "a row that came after that", [1.0, *[0.0] * 15])
     assert type_("cutover", "v2", "--no-gate")["rows_missing"] == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    capsys.readouterr()
+    assert run(["shadow", "drop", "v1"]) == 4, "before anything is asked"
     refused = type_("shadow", "drop", "v1", code=4)
     assert "docs@v1 can't become cancelled: its vectors are shared by docs@v2 (active)" in refused["message"]
     type_("cutover", "v1", "--no-gate")

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from vecmigrate.errors import Conflict, NotFound, PreflightRefused, UsageError, WrongSpace
-from vecmigrate.sharing import LEAVING, holder_among, holder_for, refuse_unserved, refuse_while_shared, refuse_writing, sharers_of
+from vecmigrate.errors import NotFound, PreflightRefused, UsageError, WrongSpace
+from vecmigrate.sharing import LEAVING, holder_among, holder_for, refuse_while_shared, refuse_writing, sharers_of
 from vecmigrate.versions import COMPLETE, IndexVersion, Metric, ModelVersion, State
 
 BASE = ModelVersion(name="base", fingerprint="b" * 64, source="base", dimension=16, document_prompt="passage: ")
@@ -118,12 +118,6 @@ def test_the_hint_says_how_the_version_that_shares_is_given_up(state, hint):
     with pytest.raises(PreflightRefused) as raised:
         refuse_while_shared([V0, replace(V1, state=state)], V0, State.RETIRED)
     assert raised.value.hint == hint
-
-
-def test_a_version_does_not_serve_by_vectors_that_nobody_keeps_up():
-    refuse_unserved([V0, V1], V1)
-    with pytest.raises(Conflict, match="docs@v1 shares the vectors of docs@v0, which is retired"):
-        refuse_unserved([replace(V0, state=State.RETIRED), V1], V1)
 
 
 def test_nothing_is_written_through_a_version_that_shares():

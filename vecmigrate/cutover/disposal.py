@@ -17,7 +17,6 @@ def retire(store: Store, version: IndexVersion, *, actor: str) -> IndexVersion:
     vectors another version shares. Of a version that shares, the other one's vectors stay.
     """
     require_retirable(version)
-    require_unshared(store, version, State.RETIRED)
     if version.state is State.STANDBY:
         version = store.advance(version, State.RETIRED, actor=actor)
     store.drop(version, actor=actor)
@@ -27,7 +26,6 @@ def retire(store: Store, version: IndexVersion, *, actor: str) -> IndexVersion:
 def cancel(store: Store, version: IndexVersion, *, actor: str) -> IndexVersion:
     """Give up a version that never served, and free its storage. Run again, it finishes what was begun."""
     require_cancellable(version)
-    require_unshared(store, version, State.CANCELLED)
     if version.state in UNFINISHED:
         version = store.advance(version, State.CANCELLED, actor=actor)
     store.drop(version, actor=actor)
@@ -49,7 +47,7 @@ def require_cancellable(version: IndexVersion) -> None:
 
 
 def require_unshared(store: Store, version: IndexVersion, to: State) -> None:
-    """Raise `PreflightRefused`, naming them, while other versions search the vectors of this one."""
+    """Raise `PreflightRefused`, naming them, while other versions search the vectors of this one: the store would, after the question."""
     refuse_while_shared(store.versions(), version, to)
 
 

@@ -34,7 +34,7 @@ def vectors_to_share(store: Store, model: ModelVersion, *, element: Element | No
     if not model.documents or not store.can(Capability.SHARED_VECTORS).able:
         return None
     versions = store.versions()
-    found = [v for v in versions if not v.shares and element in (None, v.element) and _fits(versions, model, v)]
+    found = [v for v in versions if element in (None, v.element) and _fits(versions, model, v)]
     serving = {v.holder for v in versions if v.state is State.ACTIVE}
     return min(found, key=lambda v: (v.number not in serving, v.number), default=None)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StalePlan, UsageError, VersionRetired, WrongSpace
 from vecmigrate.filters import Filter, matches
 from vecmigrate.records import Chunk, Hit, text_hash
-from vecmigrate.sharing import holder_for, refuse_unserved, refuse_while_shared, refuse_writing
+from vecmigrate.sharing import holder_for, refuse_while_shared, refuse_writing
 from vecmigrate.store import Capability, Differences, Health, Inspection, Probe, Vectors
 from vecmigrate.testing.brute_force import checked, scores
 from vecmigrate.versions import (
@@ -337,7 +337,6 @@ class MemoryStore:
                 raise StalePlan(f"{data.collection} is at epoch {now.epoch}, not {expect_epoch}", hint="plan again")
             if not may_become(target.state, State.ACTIVE):
                 raise Conflict(f"{target.name} is {target.state}", hint="only a ready or standby version can be activated")
-            refuse_unserved(self.versions(), target)
             data.versions[now.active] = replace(data.versions[now.active], state=State.STANDBY)
             data.versions[version] = replace(target, state=State.ACTIVE)
             data.pointer = Pointer(data.collection, version, now.active, now.epoch + 1)

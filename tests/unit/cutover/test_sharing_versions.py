@@ -88,6 +88,7 @@ def test_a_few_vectors_of_an_older_text_are_no_reason_against_and_many_are(store
 def test_going_back_to_shared_vectors_is_as_certain_as_to_the_applications(store):
     go(store, 2)
     go(store, 1)
+    store.put(Chunk("r0", "edited since"), BASE.encode_documents([TEXTS["r0"]])[0])
     assert doubts_about_going_back(store, version(store, 2), ENCODERS) == ()
     store.put(Chunk("bare", "without a vector"), None)
     assert doubts_about_going_back(store, version(store, 2), ENCODERS) == ("1 rows of the source are missing, such as 'bare'",)

@@ -101,7 +101,7 @@ def test_readers_under_flips_and_writes_get_whole_answers(store):
     assert [store.differences(v).clean for v in store.versions()] == [True] * 4
 
 
-def test_a_write_is_brought_into_shared_vectors_once(store):
+def test_a_write_is_brought_into_shared_vectors_once(store, caplog):
     keeper = Counting(32, "new")
     live = LiveIndex(store, FixedEncoders.of(BASE, keeper, TUNED, OVER_NEW))
     for target, epoch in ((0, None), (3, 1), (2, 2)):
@@ -111,6 +111,7 @@ def test_a_write_is_brought_into_shared_vectors_once(store):
         live.changed([f"at{target}"])
         assert [store.differences(v).clean for v in store.versions()] == [True] * 4
     assert keeper.seen == ["written while 0 serves", "written while 3 serves", "written while 2 serves"]
+    assert caplog.text == "", "nobody tries to write through a version that shares"
 
 
 def test_what_cannot_be_brought_into_the_vectors_that_serve_is_an_error_whoever_shares_them(store, caplog):
