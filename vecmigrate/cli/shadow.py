@@ -72,17 +72,18 @@ def _created(session: Session, wanted: _Wanted) -> IndexVersion:
     """A new version; where it is to share vectors, only once these are proved to be what its model makes of its documents."""
     from vecmigrate.reindex import prove_sharing, require_shared
 
-    holder = _holder(session.store, wanted)
+    holder = _holder(session, wanted)
     if holder is None:
         return session.store.create_version(wanted.model, element=wanted.element, actor=session.actor)
     require_shared(holder, prove_sharing(session.store, holder, session.encoders.encoder_of(wanted.model)))
     return session.store.create_version(wanted.model, shares=holder.name, actor=session.actor)
 
 
-def _holder(store: Store, wanted: _Wanted) -> IndexVersion | None:
+def _holder(session: Session, wanted: _Wanted) -> IndexVersion | None:
+    """The version whose vectors are to be searched; before anything is adopted, that may be v0 as it will be."""
     from vecmigrate.reindex import vectors_to_share
 
-    return None if wanted.own else vectors_to_share(store, wanted.model, element=wanted.element)
+    return None if wanted.own else vectors_to_share(session.store, wanted.model, element=wanted.element, control=session.control.model)
 
 
 def _verified(session: Session, version: IndexVersion) -> Verification:
@@ -132,17 +133,17 @@ def _build_plan(session: Session, entry: ModelEntry, wanted: _Wanted) -> list[st
     from vecmigrate.versions import State
 
     resumable = _resumable(session.store, wanted)
-    shares = _to_be_shared(session, wanted, resumable)
+    holder = None if resumable else _holder(session, wanted)
+    shares = resumable.shares if resumable else holder.name if holder else ""
+    what = f"go on with {resumable.name} ({resumable.state})" if resumable else f"make a new version of {session.store.collection}"
+    verdict = f", verdict: {entry.verdict}" if entry.verdict else ""
     if shares:
-        what = f"go on with {resumable.name} ({resumable.state})" if resumable else f"make a new version of {session.store.collection}"
         return [
-            f"plan   {what} under {entry.model.name} ({entry.model.fingerprint[:12]}{f', verdict: {entry.verdict}' if entry.verdict else ''})",
+            f"plan   {what} under {entry.model.name} ({entry.model.fingerprint[:12]}{verdict})",
             f"       it shares the vectors of {shares}: nothing is re-embedded, no new index, no disk; --own-vectors builds its own",
             "undo   vecmigrate shadow drop VERSION",
         ]
     rows = session.store.count()
-    what = f"go on with {resumable.name} ({resumable.state})" if resumable else f"make a new version of {session.store.collection}"
-    verdict = f", verdict: {entry.verdict}" if entry.verdict else ""
     size = math.ceil(rows * entry.model.dimension * 4 / 2**20)
     same = [v.name for v in session.store.versions() if v.state is State.ACTIVE and v.model.fingerprint == entry.model.fingerprint]
     return [
@@ -151,20 +152,6 @@ def _build_plan(session: Session, entry: ModelEntry, wanted: _Wanted) -> list[st
         "       beside the application's data, which is only read",
         "undo   vecmigrate shadow drop VERSION",
     ]
-
-
-def _to_be_shared(session: Session, wanted: _Wanted, resumable: IndexVersion | None) -> str:
-    """The name of the version whose vectors are to be searched; before anything is adopted, that is v0 if it is the model's base."""
-    from vecmigrate.store import Capability
-
-    if resumable is not None:
-        return resumable.shares
-    store, control = session.store, session.control.model
-    if not store.versions():
-        able = store.can(Capability.SHARED_VECTORS).able and not wanted.own and wanted.element is None
-        return f"{store.collection}@v0" if able and wanted.model.documents == control.fingerprint else ""
-    holder = _holder(store, wanted)
-    return holder.name if holder else ""
 
 
 def _build(session: Session, version: IndexVersion) -> BuildReport:

@@ -13,7 +13,7 @@ from vecmigrate.records import Chunk
 from vecmigrate.reindex.provenance import Provenance, judged
 from vecmigrate.reindex.verification import SAMPLE, cosines_of
 from vecmigrate.sharing import holder_among, holder_for
-from vecmigrate.store import Capability, Store
+from vecmigrate.store import Capability, Store, control_version
 from vecmigrate.versions import Element, IndexVersion, ModelVersion, State
 
 LOOKED_AT = 8
@@ -25,15 +25,18 @@ def holder_of(store: Store, version: IndexVersion) -> IndexVersion:
     return holder_among(store.versions(), version) if version.shares else version
 
 
-def vectors_to_share(store: Store, model: ModelVersion, *, element: Element | None = None) -> IndexVersion | None:
+def vectors_to_share(
+    store: Store, model: ModelVersion, *, element: Element | None = None, control: ModelVersion | None = None
+) -> IndexVersion | None:
     """The version whose vectors a version of `model` can search, or None where it needs vectors of its own.
 
     That is a complete version that is kept up, has the document vectors that `model` says are its own, and keeps them as `element` where
-    one is asked for: the one that serves, or the one before it in number. A model that says nothing of its documents shares with none.
+    one is asked for: the one that serves, else the first. Before `adopt`, that is v0 as it would be adopted under `control`. A model that says
+    nothing of its documents shares with none.
     """
     if not model.documents or not store.can(Capability.SHARED_VECTORS).able:
         return None
-    versions = store.versions()
+    versions = store.versions() or ([control_version(store, control)] if control is not None else [])
     found = [v for v in versions if element in (None, v.element) and _fits(versions, model, v)]
     serving = {v.holder for v in versions if v.state is State.ACTIVE}
     return min(found, key=lambda v: (v.number not in serving, v.number), default=None)

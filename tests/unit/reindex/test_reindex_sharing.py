@@ -82,6 +82,17 @@ def test_vectors_of_another_element_are_not_what_was_asked_for(store):
     assert vectors_to_share(store, TUNED.model, element=Element.FLOAT32).name == "docs@v0"
 
 
+def test_before_adoption_it_is_known_what_will_be_shared():
+    rows = [SourceRow(i, t, BASE.encode_documents([t])[0]) for i, t in TEXTS.items()]
+    fresh = MemoryStore(rows, dimension=32)
+    assert vectors_to_share(fresh, TUNED.model) is None
+    assert vectors_to_share(fresh, TUNED.model, control=BASE.model).name == "docs@v0"
+    assert vectors_to_share(fresh, TUNED.model, control=HashingEncoder(32, "another").model) is None
+    assert vectors_to_share(fresh, replace(TUNED.model, document_prompt="p: "), control=BASE.model) is None
+    assert vectors_to_share(fresh, TUNED.model, control=BASE.model, element=Element.FLOAT16) is None
+    assert (list(fresh.versions()), fresh.pointer()) == ([], None)
+
+
 def test_an_unfinished_version_is_not_shared_with(store):
     begun = store.create_version(NEW.model)
     assert vectors_to_share(store, OVER_NEW.model) is None
