@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from vecmigrate.cutover.switch import Flip, flip
 from vecmigrate.encoding.encoder import Encoder, EncoderSource
 from vecmigrate.errors import PreflightRefused, VecmigrateError
-from vecmigrate.reindex import as_it_serves, holder_of, sync, verify
+from vecmigrate.reindex import Verification, as_it_serves, holder_of, nothing_lost, sync, verify
 from vecmigrate.store import Store
 from vecmigrate.versions import SEARCHABLE, IndexVersion, State
 
@@ -89,5 +89,13 @@ def doubts_about_going_back(store: Store, target: IndexVersion, encoders: Encode
         encoder = encoders.encoder_for(target)
     except VecmigrateError as error:
         doubts.append(f"queries could not be encoded for it here: {error.message}")
-    found = verify(store, target, encoder)
-    return (*doubts, *(found if target.holder else as_it_serves(found)).problems)
+    return (*doubts, *_as_it_served(store, verify(store, target, encoder)).problems)
+
+
+def _as_it_served(store: Store, found: Verification) -> Verification:
+    """The application's own vectors are held to what they served with before; where they serve now, to nothing more than that."""
+    if found.version.holder:
+        return found
+    pointer = store.pointer()
+    serving = next((v.holder for v in store.versions() if pointer is not None and v.number == pointer.active), None)
+    return nothing_lost(found) if serving == 0 else as_it_serves(found)

@@ -93,7 +93,7 @@ def _first_step(target: IndexVersion) -> str:
 
 def _cautions(store: Store, target: IndexVersion, pointer: Pointer) -> tuple[str, ...]:
     cautions = [
-        _holes(store, pointer.active),
+        _holes(store, target, pointer.active),
         "applications that search their own table or collection, not through the pointer, stay on v0",
         _later_writes(store, target),
         store.can(Capability.CONCURRENT_PROCESSES).reason,
@@ -109,8 +109,8 @@ def _later_writes(store: Store, target: IndexVersion) -> str:
     return f"rows written after the last sync are not in {target.label} until vecmigrate shadow sync runs again: {seen.reason}"
 
 
-def _holes(store: Store, active: int) -> str:
+def _holes(store: Store, target: IndexVersion, active: int) -> str:
     """What the application's own index lacks, which no sync of ours brings in: it would be missed after going back."""
-    control = next(v for v in store.versions() if v.number == 0)
-    lacking = 0 if active else store.differences(control, sample=0).n_missing
-    return f"{control.name} lacks {lacking} rows that have no vector there: going back to it will need --accept-missing" if lacking else ""
+    before = next(v for v in store.versions() if v.number == active)
+    lacking = store.differences(before, sample=0).n_missing if target.holder and not before.holder else 0
+    return f"{before.name} lacks {lacking} rows that have no vector there: going back to it will need --accept-missing" if lacking else ""

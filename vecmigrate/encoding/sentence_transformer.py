@@ -210,7 +210,8 @@ def _pool_in_float32(model: SentenceTransformer) -> None:
     A router is looked into: the first module of each of its routes is a transformer, which two routes may have in common.
     """
     first, *rest = model.children()
-    routes: list[list[Any]] = [list(route) for route in first.sub_modules.values()] if hasattr(first, "sub_modules") else [[first]]
+    chains: Mapping[str, Any] = getattr(first, "sub_modules", {"": [first]})
+    routes = [list(route) for route in chains.values()]
     for module in [*rest, *(module for route in routes for module in route[1:])]:
         module.float()
     for module in {id(route[0]): route[0] for route in routes}.values():

@@ -94,6 +94,33 @@ def test_going_back_to_shared_vectors_is_as_certain_as_to_the_applications(store
     assert doubts_about_going_back(store, version(store, 2), ENCODERS) == ("1 rows of the source are missing, such as 'bare'",)
 
 
+def test_between_two_versions_that_search_the_applications_vectors_a_hole_in_them_is_no_doubt(store):
+    store.put(Chunk("bare", "without a vector"), None)
+    go(store, 2)
+    assert doubts_about_going_back(store, version(store, 0), ENCODERS) == ()
+    go(store, 1)
+    for number in (0, 2):
+        assert doubts_about_going_back(store, version(store, number), ENCODERS) == ("1 rows of the source are missing, such as 'bare'",)
+
+
+def test_a_hole_is_cautioned_of_where_going_back_would_meet_it(store):
+    store.put(Chunk("bare", "without a vector"), None)
+
+    def cautions(number):
+        target = version(store, number)
+        return [
+            c
+            for c in make_plan(store, target, store.pointer(), preflight(target, target, verify(store, target, None), Evidence())).cautions
+            if "lacks" in c
+        ]
+
+    assert cautions(2) == []
+    assert cautions(1) == ["docs@v0 lacks 1 rows that have no vector there: going back to it will need --accept-missing"]
+    go(store, 2)
+    assert cautions(3) == ["docs@v2 lacks 1 rows that have no vector there: going back to it will need --accept-missing"]
+    assert cautions(0) == []
+
+
 def test_the_plan_says_that_nothing_is_re_embedded(store):
     assert steps(store, 2) == "verify docs@v2, which shares the vectors of docs@v0: nothing is re-embedded"
     assert steps(store, 3) == (

@@ -160,6 +160,21 @@ def test_a_document_side_that_differs_only_in_long_texts_is_found_out(store):
         require_shared(version(store, 0), prove_sharing(store, version(store, 0), cuts))
 
 
+def test_a_few_of_the_longest_texts_may_have_been_edited_in_the_application_and_none_in_vectors_of_ours(store):
+    for i in range(700):
+        put(store, f"short{i:03}", f"entry {i}")
+    for i in range(20):
+        put(store, f"long{i:02}", f"one of the few long texts with more words than that, number {i}")
+    mine = build(store, store.create_version(BASE.model), BASE, actor="me").version
+    for id in ("long03", "long07", "long12", "long15", "long18"):
+        text = store.fetch([id])[id].text + " edited"
+        put(store, id, text, BASE.encode_documents(["older"])[0])
+        store.load(mine, list(store.fetch([id]).values()), BASE.encode_documents(["older"]))
+    require_shared(version(store, 0), prove_sharing(store, version(store, 0), TUNED))
+    with pytest.raises(PreflightRefused, match="docs@v1 does not hold"):
+        require_shared(mine, prove_sharing(store, mine, TUNED))
+
+
 def test_a_few_of_the_applications_vectors_may_be_of_an_older_text_and_none_of_ours(store):
     for i in range(96):
         put(store, f"r{i:02}", f"row number {i}", BASE.encode_documents(["older"])[0] if i % 25 == 0 else None)
