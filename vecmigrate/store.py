@@ -55,6 +55,8 @@ class Capability(StrEnum):
     """Every client's writes reach the versions by themselves. Where not, the reason says which do, and what a sync can and can't see."""
     MAKE_VERSIONS = "make_versions"
     """May make versions and move the pointer: the role or the directory allows it."""
+    SHARED_VECTORS = "shared_vectors"
+    """A version may search another version's vectors with queries of its own model. Where not, such a model gets vectors of its own."""
     READ_ROWS = "read_rows"
     """Can read a query log from a table or SQL query: the store is a `RowSource` too."""
 
@@ -187,16 +189,27 @@ class Versions(Protocol):
         ...
 
     def create_version(
-        self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None, actor: str = ""
+        self,
+        model: ModelVersion,
+        *,
+        ann: AnnParameters | None = None,
+        element: Element | None = None,
+        shares: str = "",
+        actor: str = "",
     ) -> IndexVersion:
-        """Register the next number and make its storage, empty, state PLANNED. Metric and defaults are the control's."""
+        """Register the next number and make its storage, empty, state PLANNED. Metric and defaults are the control's.
+
+        With `shares`, `v0` or `docs@v0`, no storage is made: the version searches that one's vectors, and its location, metric, element and
+        index are that one's; `ann` and `element` are not given then. `vecmigrate.sharing` says what is refused, and how. Such a version is
+        written to by nobody: `load` and `remove` raise `PreflightRefused`, and what is done to the other version is seen in it at once.
+        """
         ...
 
     def advance(self, version: IndexVersion, to: State, *, actor: str, note: str = "") -> IndexVersion:
         """Compare-and-set of the state, from `version.state`, with its audit event.
 
         Raises `Conflict` when the stored state is another, or the transition table lacks the step. Never to or from ACTIVE:
-        that is `activate`'s.
+        that is `activate`'s. Raises `PreflightRefused` for a version that is to go, or to fail, while another one shares its vectors.
         """
         ...
 
@@ -263,7 +276,7 @@ class Versions(Protocol):
         ...
 
     def drop(self, version: IndexVersion, *, actor: str = "") -> None:
-        """Free the storage of a version that is RETIRED or CANCELLED. Idempotent. Never v0's."""
+        """Free the storage of a version that is RETIRED or CANCELLED. Idempotent. Never v0's, nor what it shares with another."""
         ...
 
 

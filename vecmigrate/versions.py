@@ -77,6 +77,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 """Every allowed step. What is not here is refused by the stores too."""
 
 SEARCHABLE = frozenset({State.CATCHING_UP, State.READY, State.ACTIVE, State.STANDBY})
+COMPLETE = frozenset({State.READY, State.ACTIVE, State.STANDBY})
 GONE = frozenset({State.RETIRED, State.CANCELLED})
 
 
@@ -91,6 +92,10 @@ class ModelVersion:
 
     `fingerprint` is 64 hex digits over weights, tokenizer, pooling, normalisation, prompts, maximum length, dimension
     and precision. `source` is a directory or a hub name, where the encoder can be loaded from; it is no part of the identity.
+
+    `documents` is the fingerprint of the model whose document vectors this model's are identical to, "" for its own: so of a model that was
+    tuned on the query side alone. It is no part of the identity either: the fingerprint covers the files of both sides already, and is the
+    same whether or not anybody wrote the relation down. It is believed only after a sample of stored vectors has proved it.
     """
 
     name: str
@@ -101,6 +106,12 @@ class ModelVersion:
     precision: str = "float32"
     query_prompt: str = ""
     document_prompt: str = ""
+    documents: str = ""
+
+    @property
+    def document_fingerprint(self) -> str:
+        """The model whose document vectors this one's are."""
+        return self.documents or self.fingerprint
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -131,7 +142,8 @@ class AnnParameters:
 class IndexVersion:
     """The vectors of one collection under one model version, written `docs@v2`.
 
-    Number 0 is the control that was there before us: the application's own vectors.
+    Number 0 is the control that was there before us: the application's own vectors. `shares` names the version whose vectors this one
+    searches with queries of its own model, `docs@v0`; "" for vectors of its own. That one never shares in turn.
     """
 
     collection: str
@@ -145,6 +157,7 @@ class IndexVersion:
     rows: int | None = None
     created_at: datetime | None = None
     note: str = ""
+    shares: str = ""
 
     @property
     def name(self) -> str:
@@ -155,6 +168,11 @@ class IndexVersion:
     def label(self) -> str:
         """`v2`."""
         return f"v{self.number}"
+
+    @property
+    def holder(self) -> int:
+        """The number of the version whose vectors this one searches: its own, unless it shares another's."""
+        return parse_version(self.shares) if self.shares else self.number
 
 
 @dataclass(frozen=True, slots=True)

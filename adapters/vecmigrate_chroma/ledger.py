@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StalePlan
+from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StalePlan, VecmigrateError
+from vecmigrate.sharing import holder_for, refuse_while_shared
 from vecmigrate.versions import (
     AnnParameters,
     AuditEvent,
@@ -67,6 +68,8 @@ class Step:
     def as_event(self) -> AuditEvent:
         """What history shows."""
         shown = {"model": self.detail["model"]["name"]} if self.kind == "create" else self.detail
+        if self.kind == "create" and self.detail.get("shares"):
+            shown = {**shown, "shares": self.detail["shares"]}
         return AuditEvent(self.at, self.actor, self.kind, self.version, None, shown)
 
 
@@ -156,6 +159,22 @@ class Ledger:
         at, fingerprint = self._driver.now(), control["model"]["fingerprint"]
         self._open_epoch(Epoch(1, 0, None, fingerprint, self._source, at, actor, "adopt", "", control))
 
+    def register_sharing(self, model: ModelVersion, shares: str, *, actor: str) -> IndexVersion:
+        """As `register`, of a version that searches the vectors of another.
+
+        Chroma has no transaction, so the holder's row of steps decides: this takes the next place in it, and whoever destroys the holder
+        takes one too. Of two at once one finds the place taken, or the other's step before its own.
+        """
+        holder = holder_for(self.versions(), model, shares)
+        version = self.register({**_as_recorded(holder), "model": model.to_dict(), "shares": holder.name}, actor=actor)
+        self.record("share", holder, actor=actor, detail={"by": version.name})
+        try:
+            holder_for(self.versions(), model, shares)
+        except VecmigrateError:
+            self.advance(version, State.CANCELLED, actor=actor, note=f"{holder.name} went at the same moment")
+            raise
+        return version
+
     def register(self, record: Mapping[str, Any], *, actor: str) -> IndexVersion:
         """Take the next version number for this record."""
         while True:
@@ -172,6 +191,7 @@ class Ledger:
             raise Conflict(
                 f"{now.name} is {now.state} and cannot go from {version.state} to {to}", hint="vecmigrate status shows the states"
             )
+        refuse_while_shared(self._versions(epochs, steps), now, to)
         detail = {"from": str(now.state), "to": str(to), "note": note}
         if self._write(now.number, own[-1].place + 1 if own else 1, "state", actor, detail, len(epochs)) is None:
             raise Conflict(f"another operator moved {now.name} at the same moment", hint="vecmigrate status shows the states")
@@ -255,6 +275,7 @@ class Ledger:
         self, number: int, record: Mapping[str, Any], steps: Sequence[Step], epochs: Sequence[Epoch], created: datetime
     ) -> IndexVersion:
         notes = [str(step.detail["note"]) for step in steps if step.kind == "state" and step.detail.get("note")]
+        shares = str(record.get("shares", ""))
         return IndexVersion(
             collection=self._collection,
             number=number,
@@ -263,10 +284,16 @@ class Ledger:
             state=state_of(number, steps, epochs),
             element=Element.FLOAT32,
             ann=AnnParameters(**record["ann"]),
-            location=record["location"] if number == 0 else f"vecmigrate.{self._collection}.v{number}",
+            location=record["location"] if number == 0 or shares else f"vecmigrate.{self._collection}.v{number}",
             created_at=created,
             note=notes[-1] if notes else "",
+            shares=shares,
         )
+
+
+def _as_recorded(version: IndexVersion) -> dict[str, Any]:
+    """Where a version's vectors are and how they are indexed, as its record says it."""
+    return {"metric": str(version.metric), "ann": asdict(version.ann), "location": version.location}
 
 
 def _epoch(metadata: Mapping[str, Any]) -> Epoch:

@@ -49,11 +49,11 @@ class Reading:
     def get(self, arguments: Mapping[str, Any], include: Sequence[str]) -> VersionedResult:
         """Rows of the source; their embeddings are the serving version's."""
         serving = self._inside.live.serving()
-        own = [name for name in include if name != "embeddings"] if serving.version.number else list(include)
+        own = [name for name in include if name != "embeddings"] if serving.version.holder else list(include)
         rows = self._inside.source.open()
         found = self._all(rows, arguments, own)
         result = VersionedResult({**found, "included": list(include)}, serving)
-        if "embeddings" in include and serving.version.number:
+        if "embeddings" in include and serving.version.holder:
             result["embeddings"] = self._vectors(serving.version, found["ids"])
         return result
 
@@ -113,7 +113,7 @@ class Reading:
 
     def _search(self, version: IndexVersion, queries: Vectors, arguments: Mapping[str, Any], include: Sequence[str]) -> dict[str, Any]:
         with self._inside.rows_of(version) as rows:
-            if not version.number:
+            if not version.holder:
                 return self._ask(rows, queries, {**arguments, "include": list(include)})
             ids, distances = self._nearest(version, rows, queries, arguments)
         return self._assembled(version, ids, distances, include)

@@ -18,6 +18,7 @@ from vecmigrate.filters import Filter, matches
 from vecmigrate.live import Live
 from vecmigrate.publication import Client, Encode, Published
 from vecmigrate.records import Chunk, Hit
+from vecmigrate.sharing import refuse_writing
 from vecmigrate.store import Capability, Differences, Health, Inspection, Probe, Vectors
 from vecmigrate.versions import GONE, AnnParameters, AuditEvent, Element, IndexVersion, ModelVersion, Pointer, State
 from vecmigrate_chroma.clients import likely_client
@@ -155,7 +156,13 @@ class ChromaStore:
                 )
 
     def create_version(
-        self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None, actor: str = ""
+        self,
+        model: ModelVersion,
+        *,
+        ann: AnnParameters | None = None,
+        element: Element | None = None,
+        shares: str = "",
+        actor: str = "",
     ) -> IndexVersion:
         """Take the next number and create its collection. Raises `PreflightRefused` before `adopt` or without room on the disk,
         `UsageError` for what Chroma can't keep.
@@ -166,6 +173,8 @@ class ChromaStore:
             raise UsageError(f"Chroma has no index of kind {ann.kind!r}", hint="its index is hnsw; exact search works beside it")
         if not self._ledger.epochs():
             raise PreflightRefused(f"{self._collection} has no control yet", hint="adopt its own model first")
+        if shares:
+            return self._create_sharing(model, shares, actor)
         rows = self._source.open()
         self._guard.write()
         self._guard.refuse_without_room(rows.count(), model.dimension)
@@ -175,6 +184,12 @@ class ChromaStore:
         self._rows.storage(version)
         return version
 
+    def _create_sharing(self, model: ModelVersion, shares: str, actor: str) -> IndexVersion:
+        self._guard.write()
+        version = self._ledger.register_sharing(model, shares, actor=actor)
+        self._rows.mark(version)
+        return version
+
     def advance(self, version: IndexVersion, to: State, *, actor: str, note: str = "") -> IndexVersion:
         """Compare-and-set of the state."""
         self._guard.write()
@@ -182,7 +197,7 @@ class ChromaStore:
 
     def pending(self, version: IndexVersion, *, batch_size: int = 2048) -> Iterator[Sequence[Chunk]]:
         """What the version lacks, or has with another text or other metadata: filters answer from the copy, so both must be right."""
-        if version.number:
+        if version.holder:
             yield from self._contents.pending(self._rows.readable(version), batch_size)
 
     def reusable(self, version: IndexVersion, chunks: Sequence[Chunk]) -> dict[str, NDArray[np.float32]]:
@@ -194,6 +209,7 @@ class ChromaStore:
     def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> Sequence[str]:
         """Upsert in parts of the server's batch size. Each part is whole or absent after a crash; running it again completes it."""
         _refuse_control(version, "written")
+        refuse_writing(version, "written")
         refuse_unusable(version, chunks, vectors)
         self._guard.write()
         with self._rows.going(version):
@@ -202,6 +218,7 @@ class ChromaStore:
     def remove(self, version: IndexVersion, ids: Sequence[str]) -> Sequence[str]:
         """Delete rows of a version of ours."""
         _refuse_control(version, "deleted from")
+        refuse_writing(version, "deleted from")
         self._guard.write()
         with self._rows.going(version):
             rows = self._rows.readable(version)
@@ -211,20 +228,25 @@ class ChromaStore:
         """Chroma indexes while it loads; this checks that a sample is found. Raises `StoreError` for an index that lost vectors:
         Chroma can't rebuild it in place.
         """
+        if version.shares:
+            self._guard.write()
+            self._rows.mark(version)  # a kill may have come before it was made
         rows = self._rows.readable(version)
         if rows is None:
             return
         asked = spread(sorted(rows.ids()))
         lost = self._search.lost(rows, version.metric, asked)
         if len(lost) > LOST_SHARE * len(asked):
+            anew = "build anew" + (" with --own-vectors" if version.shares else "")
             raise StoreError(
-                f"the index of {version.name} is damaged: {len(lost)} of {len(asked)} sampled vectors are not found by themselves",
-                hint=f"vecmigrate shadow drop {version.label}, then build anew; two processes writing to one directory do this",
+                f"the index of {version.shares or version.name} is damaged: {len(lost)} of {len(asked)} sampled vectors are not found by themselves",
+                hint=f"vecmigrate shadow drop {version.label}, then {anew}; two processes writing to one directory do this",
             )
 
     def differences(self, version: IndexVersion, *, sample: int = 20) -> Differences:
         """Compare with the source by id and hashes; another metadata counts as stale, since filters answer from the copy."""
-        if version.number == 0:
+        if version.holder == 0:
+            self._rows.readable(version)  # raises for one that has gone
             return self._control_differences()
         return self._contents.differences(self._rows.readable(version), sample)
 
@@ -259,7 +281,7 @@ class ChromaStore:
         except NotFound:
             self._rows.forget(version)
             found = answers()
-        return found if where is None or version.number == 0 else self._as_filtered_now(found, where)
+        return found if where is None or version.holder == 0 else self._as_filtered_now(found, where)
 
     def drop(self, version: IndexVersion, *, actor: str = "") -> None:
         """Delete a gone version's collection. Chroma gives its disk to later rows, not back: `chroma vacuum` does that."""
@@ -268,7 +290,8 @@ class ChromaStore:
         now = self._ledger.version(version.number)
         if now.state not in GONE:
             raise Conflict(f"{now.name} is {now.state}", hint=f"vecmigrate retire {now.label} comes first")
-        self._rows.forget(now)
+        if not now.shares:
+            self._rows.forget(now)
         self._driver.delete(self._rows.name(now))
         self._ledger.note_drop(now, actor=actor)
 
@@ -322,6 +345,11 @@ class ChromaStore:
 
     def publish(self, version: IndexVersion, encode: Encode, *, actor: str) -> Published:
         """Two renames, see `vecmigrate_chroma.publishing`."""
+        if version.shares:
+            raise PreflightRefused(
+                f"{version.name} shares the vectors of {version.shares}: what sets it apart is how queries are encoded, which no collection shows",
+                hint="let the application follow the pointer: docs/integrations.md",
+            )
         self._guard.write()
         with self._rows.opened(version) as stored:
             done = self._publishing.publish(version, stored, encode)

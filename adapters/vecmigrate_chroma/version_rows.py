@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from vecmigrate.errors import NotFound, StoreError, VersionRetired
 from vecmigrate.versions import GONE, SEARCHABLE, IndexVersion
@@ -31,16 +32,16 @@ class VersionRows:
         self._handles: dict[int, Rows] = {}
 
     def name(self, version: IndexVersion) -> str:
-        """Of the version's own collection."""
+        """Of the version's own collection: of one that shares, an empty one, whose metadata says whose vectors it searches."""
         return vectors_name(self._collection, version.number)
 
     def is_open(self, version: IndexVersion) -> bool:
         """Whether this process has read from it."""
-        return version.number in self._handles
+        return version.holder in self._handles
 
     def forget(self, version: IndexVersion) -> bool:
-        """Look it up anew the next time. Whether it was open."""
-        return self._handles.pop(version.number, None) is not None
+        """Look its vectors up anew the next time. Whether they were open."""
+        return self._handles.pop(version.holder, None) is not None
 
     def close(self) -> None:
         """Forget all."""
@@ -48,18 +49,35 @@ class VersionRows:
 
     def readable(self, version: IndexVersion) -> Rows | None:
         """The version's rows; None where nothing was ever stored. Raises `VersionRetired`."""
-        if version.number == 0:
+        if version.shares:
+            self._require_standing(version)
+        if version.holder == 0:
             return self._publishing.control()
-        rows = self._handles.get(version.number)
+        rows = self._handles.get(version.holder)
         if rows is None:
-            handle = self._driver.find(self.name(version))
+            handle = self._driver.find(vectors_name(self._collection, version.holder))
             if handle is None:
-                now = self._ledger.version(version.number)
+                now = self._ledger.version(version.holder)
                 if now.state in GONE:
                     raise VersionRetired(f"{now.name} is {now.state}", hint="read the pointer again")
                 return None
-            rows = self._handles[version.number] = Rows(self._driver, handle)
+            rows = self._handles[version.holder] = Rows(self._driver, handle)
         return rows
+
+    def _require_standing(self, version: IndexVersion) -> None:
+        """Raise `VersionRetired` for a version that shares and has gone, or whose number is another model's now: one look for its mark,
+        and at the events only where that is not there.
+        """
+        mark = self._driver.find(self.name(version))
+        if mark is not None:
+            fingerprint = (mark.metadata or {}).get("fingerprint")
+        else:
+            now = self._ledger.version(version.number)
+            if now.state in GONE:
+                raise VersionRetired(f"{now.name} is {now.state}", hint="read the pointer again")
+            fingerprint = now.model.fingerprint
+        if fingerprint != version.model.fingerprint:
+            raise VersionRetired(f"{version.name} is another model's now: the versions were made anew", hint="read the pointer again")
 
     def searchable(self, version: IndexVersion) -> Rows | None:
         """As `readable`, but a version that should hold something and has no collection is an error: an empty answer would lie.
@@ -67,15 +85,15 @@ class VersionRows:
         Raises `VersionRetired` when the number is another model's by now: the collections were made anew.
         """
         rows = self.readable(version)
-        if version.number == 0:
+        if version.holder == 0:
             return rows
         if rows is None:
-            now = self._ledger.version(version.number)
+            now = self._ledger.version(version.holder)
             if now.state in SEARCHABLE:
                 raise StoreError(
                     f"{now.name} is {now.state}, but its collection is gone", hint=f"vecmigrate shadow sync {now.label} fills it"
                 )
-        elif (rows.handle.metadata or {}).get("fingerprint") != version.model.fingerprint:
+        elif not version.shares and (rows.handle.metadata or {}).get("fingerprint") != version.model.fingerprint:
             self.forget(version)
             raise VersionRetired(f"{version.name} is another model's now: the versions were made anew", hint="read the pointer again")
         return rows
@@ -95,7 +113,7 @@ class VersionRows:
         try:
             yield
         except NotFound:
-            if not self.forget(version) or self._ledger.version(version.number).state not in GONE:
+            if not self.forget(version) or self._ledger.version(version.holder).state not in GONE:
                 raise
             raise VersionRetired(f"{version.name} was dropped at this moment", hint="read the pointer again") from None
 
@@ -104,15 +122,7 @@ class VersionRows:
         rows = self.readable(version)
         if rows is not None:
             return rows
-        name = self.name(version)
-        described = {
-            "vecmigrate": "version",
-            "collection": self._collection,
-            "version": version.number,
-            "fingerprint": version.model.fingerprint,
-            "model": json.dumps(version.model.to_dict()),
-            "metric": str(version.metric),
-        }
+        name, described = self.name(version), self._described(version)
         index = {
             "space": SPACE_OF[version.metric],
             "max_neighbors": version.ann.m,
@@ -126,3 +136,20 @@ class VersionRows:
         if handle is None:
             raise VersionRetired(f"{version.name} was dropped at this moment", hint="read the pointer again")
         return self._handles.setdefault(version.number, Rows(self._driver, handle))
+
+    def mark(self, version: IndexVersion) -> None:
+        """Make the empty collection that stands for a version which shares, unless it is there or the version has gone."""
+        name = self.name(version)
+        made = self._driver.create(name, {**self._described(version), "shares": version.shares})
+        if made is not None and self._ledger.version(version.number).state in GONE:
+            self._driver.delete(name)
+
+    def _described(self, version: IndexVersion) -> dict[str, Any]:
+        return {
+            "vecmigrate": "version",
+            "collection": self._collection,
+            "version": version.number,
+            "fingerprint": version.model.fingerprint,
+            "model": json.dumps(version.model.to_dict()),
+            "metric": str(version.metric),
+        }

@@ -169,7 +169,7 @@ class Writing:
             return
         doubtful = [place for place in vectors if not _alike(given[place], vectors[place])]
         for version in self._inside.versions() if doubtful else ():
-            if version.number and version.state in SEARCHABLE:
+            if version.number and not version.shares and version.state in SEARCHABLE:
                 theirs = self._if_it_can(version, [texts[place] for place in doubtful])
                 doubtful = [place for at, place in enumerate(doubtful) if theirs is None or not _alike(given[place], theirs[at])]
         if doubtful and not self.corrected:

@@ -74,7 +74,7 @@ class Inspector:
 
     def _compared(self, version: IndexVersion) -> sql.Composed:
         fragments = self.fragments
-        if version.number == 0:
+        if version.holder == 0:
             return statement("side.compared_control", id=fragments.id("s"), source=fragments.source)
         named = sql.SQL(", ").join(literal_sql(f"s.k{i} AS k{i}") for i in range(len(fragments.layout.key)))
         return statement(
@@ -88,7 +88,7 @@ class Inspector:
         )
 
     def _count(self, session: Session, version: IndexVersion) -> int:
-        name = "bad_vectors" if version.number else "bad_vectors_of_control"
+        name = "bad_vectors" if version.holder else "bad_vectors_of_control"
         parts: dict[str, sql.Composable] = {
             "norm": self.fragments.function("l2_norm" if version.element is Element.FLOAT16 else "vector_norm"),
             "source": self.fragments.source,
@@ -105,13 +105,13 @@ class Inspector:
         row = session.execute(statement("side.index_state"), {"index": quoted}).fetchone()
         if row is None:
             return (None, None) if version.ann.kind == "none" else (False, False)
-        if version.number == 0 and self.fragments.layout.where:
+        if version.holder == 0 and self.fragments.layout.where:
             return bool(row[0]), None  # for a few of the table's rows the planner may well do without the index
         leaves = {leaf for (leaf,) in session.execute(statement("side.index_leaves"), {"index": quoted}).fetchall()}
         return bool(row[0]), self._used(session, version, {name, *leaves})
 
     def _index(self, version: IndexVersion) -> tuple[str | None, str]:
-        if version.number > 0:
+        if version.holder > 0:
             return index_name(version), self.fragments.quoted(index_name(version))
         index = self.fragments.layout.index
         return (None, "") if index is None else (index.name, identifier(index.schema, index.name).as_string().replace("%%", "%"))
@@ -123,10 +123,10 @@ class Inspector:
             session.execute(statement("side.no_seqscan"), {})
             query = statement(
                 "side.explain",
-                relation=self.fragments.side(version) if version.number else self.fragments.source,
-                vector=sql.SQL("v.e") if version.number else self.fragments.control_vector(version),
+                relation=self.fragments.side(version) if version.holder else self.fragments.source,
+                vector=sql.SQL("v.e") if version.holder else self.fragments.control_vector(version),
                 operator=self.fragments.operator(version.metric),
-                condition=sql.SQL("true") if version.number else present,
+                condition=sql.SQL("true") if version.holder else present,
             )
             row = session.execute(query, {"query": _some_vector(version)}).fetchone()
         return row is not None and not names.isdisjoint(_index_names(row[0]))

@@ -143,8 +143,8 @@ class Fragments:
 
 
 def side_name(version: IndexVersion) -> str:
-    """`docs_v2`."""
-    return f"{version.collection}_v{version.number}"
+    """`docs_v2`: the table that has the vectors, which may be another version's."""
+    return f"{version.collection}_v{version.holder}"
 
 
 def index_name(version: IndexVersion) -> str:

@@ -66,7 +66,7 @@ class Searcher:
             return self.database.read(work)
 
     def _approximate(self, version: IndexVersion) -> bool:
-        return self.fragments.layout.index is not None if version.number == 0 else version.ann.kind != "none"
+        return self.fragments.layout.index is not None if version.holder == 0 else version.ann.kind != "none"
 
     def _settings(self, session: Session, k: int) -> None:
         least, most = _EF_SEARCH
@@ -97,7 +97,7 @@ class Searcher:
             "filter": filtered,
             "k": sql.Literal(k),
         }
-        if version.number > 0:
+        if version.holder > 0:
             return statement("search.side", side=fragments.side(version), on=fragments.on("s", "v"), **parts)
         return statement(
             "search.control", vector=fragments.control_vector(version), dimension=fragments.control_dimension(version), **parts

@@ -24,7 +24,7 @@ def search_text(fragments: Fragments, version: IndexVersion) -> str:
         "filter": sql.SQL("true"),
         "k": sql.SQL("$2"),
     }
-    if version.number > 0:
+    if version.holder > 0:
         found = statement("search.side", side=fragments.side(version), on=fragments.on("s", "v"), **parts)
     else:
         vector, dimension = fragments.control_vector(version), fragments.control_dimension(version)

@@ -14,6 +14,7 @@ from psycopg.errors import UniqueViolation
 
 from vecmigrate.errors import Conflict, DataError, NotFound, PreflightRefused, VersionRetired
 from vecmigrate.records import Chunk
+from vecmigrate.sharing import refuse_writing
 from vecmigrate.store import Vectors
 from vecmigrate.versions import GONE, IndexVersion
 from vecmigrate_pgvector.connection import Database, Row
@@ -37,10 +38,12 @@ class SideTables:
     fragments: Fragments
 
     def create(self, version: IndexVersion, *, actor: str) -> IndexVersion:
-        """Register the version and make its empty table, in one transaction."""
+        """Register the version and make its empty table, in one transaction; one that shares another's vectors has none."""
 
         def make(session: Session) -> IndexVersion:
             made = self.registry.create(version, session, actor=actor)
+            if made.shares:
+                return made
             vector_type = self.fragments.vector_type(made.element, made.model.dimension)
             definition = self.fragments.side_definition()
             session.execute(self._statement("create", made, definition=definition, vector_type=vector_type), {})
@@ -67,6 +70,7 @@ class SideTables:
     def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> None:
         """Write vectors and hashes, all or nothing, replacing what is there."""
         refuse_control(version, "written to")
+        refuse_writing(version, "written to")
         stored = checked(version, chunks, vectors)
         if not chunks:
             return
@@ -77,6 +81,7 @@ class SideTables:
     def remove(self, version: IndexVersion, ids: Sequence[str]) -> None:
         """Delete these ids from the version."""
         refuse_control(version, "deleted from")
+        refuse_writing(version, "deleted from")
         query = self._statement("remove", version, wanted=self.fragments.wanted(), on=self.fragments.side_on_wanted())
 
         def delete(part: KeyedIds) -> list[Row]:
@@ -90,8 +95,8 @@ class SideTables:
     def vectors(self, version: IndexVersion, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The stored vectors of these ids."""
         found: dict[str, NDArray[np.float32]] = {}
-        alias = "s" if version.number == 0 else "v"
-        name = "vectors_of_control" if version.number == 0 else "vectors"
+        alias = "s" if version.holder == 0 else "v"
+        name = "vectors_of_control" if version.holder == 0 else "vectors"
         parts = {"id": self.fragments.id(alias), "wanted": self.fragments.wanted(), "on": self.fragments.on_wanted(alias)}
         query = self._statement(name, version, **parts)
         for some in in_batches(ids, self.fragments.layout.key):
@@ -109,7 +114,9 @@ class SideTables:
             state = self.registry.state(session, version.number)
             if state not in GONE:
                 raise Conflict(f"{version.name} is {state}", hint=f"vecmigrate retire {version.label} comes first")
-            if self._exists(session, version):
+            if version.shares:
+                self.registry.note_drop_once(session, version.number, actor=actor)
+            elif self._exists(session, version):
                 session.execute(statement("state.short_waits"), {})  # behind a reader it would hold flips up
                 session.execute(self._statement("drop", version), {})
                 self.registry.note_drop(session, version.number, actor=actor)
@@ -133,7 +140,7 @@ class SideTables:
         try:
             yield
         except NotFound as error:
-            if version.number > 0 and side_name(version) in error.message:
+            if version.holder > 0 and side_name(version) in error.message:
                 raise VersionRetired(f"{version.name} has been dropped", hint="read the pointer again") from error
             raise
 
@@ -153,7 +160,7 @@ class SideTables:
             "side": fragments.side(version),
         }
         cursor = {f"after{i}": part for i, part in enumerate(after or ())}
-        query = self._statement("control_page" if version.number == 0 else "page", version, **parts)
+        query = self._statement("control_page" if version.holder == 0 else "page", version, **parts)
         with self.standing(version):
             return self.database.rows(query, {"limit": limit, **cursor})
 

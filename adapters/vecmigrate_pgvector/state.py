@@ -14,6 +14,7 @@ from psycopg import Connection, Cursor, sql
 from psycopg.types.json import Jsonb
 
 from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StalePlan, VersionRetired, WrongSpace
+from vecmigrate.sharing import holder_for, refuse_while_shared
 from vecmigrate.store import Probe
 from vecmigrate.versions import (
     GONE,
@@ -63,7 +64,7 @@ class Registry:
 
     def versions(self) -> list[IndexVersion]:
         """All versions by number, without counts."""
-        return [self._version(row) for row in self._rows("versions")]
+        return self._all(self._rows("versions"))
 
     def history(self) -> list[AuditEvent]:
         """All events, oldest first."""
@@ -87,10 +88,15 @@ class Registry:
         self.lock(session)
         found = session.execute(self.statement("registered"), {"collection": self.collection}).fetchone()
         refuse_another_table(self.layout, self.collection, found or ())
-        number = max(v.number for v in self._read(session)) + 1
-        made = replace(version, number=number, state=State.PLANNED, location=f"{self.schema}.{self.collection}_v{number}")
-        self._add(session, made)
-        self._note(session, "create", actor, number, None, {"model": version.model.name})
+        there = self._read(session)
+        number = max(v.number for v in there) + 1
+        location = f"{self.schema}.{self.collection}_v{number}"
+        if version.shares:
+            self._install_sharing(session)
+            location = holder_for(there, version.model, version.shares).location
+        self._add(session, replace(version, number=number, state=State.PLANNED, location=location))
+        detail = {"model": version.model.name} | ({"shares": version.shares} if version.shares else {})
+        self._note(session, "create", actor, number, None, detail)
         return self._one(session, number)
 
     def advance(self, version: IndexVersion, to: State, *, actor: str, note: str) -> IndexVersion:
@@ -104,6 +110,7 @@ class Registry:
                     f"{now.name} is {now.state} and cannot go from {version.state} to {to}",
                     hint="vecmigrate status shows where it stands; another command may have moved it",
                 )
+            refuse_while_shared(self._read(session), now, to)
             self._set_state(session, now, to, note)
             self._note(session, "state", actor, now.number, None, {"from": str(now.state), "to": str(to), "note": note})
             return self._one(session, now.number)
@@ -154,6 +161,11 @@ class Registry:
     def note_drop(self, session: Session, number: int, *, actor: str) -> None:
         """The audit event of a version whose storage was freed."""
         self._note(session, "drop", actor, number, None, {})
+
+    def note_drop_once(self, session: Session, number: int, *, actor: str) -> None:
+        """As `note_drop`, of a version that had no storage whose absence would say that it was noted."""
+        if not self._exists(session, "dropped", {"collection": self.collection, "version": number}):
+            self.note_drop(session, number, actor=actor)
 
     def lock(self, session: Session) -> Pointer:
         """Lock the collection's row until the transaction ends. Raises `PreflightRefused` before adopt."""
@@ -235,6 +247,12 @@ class Registry:
             for before, steps in TRANSITIONS.items():
                 for after in sorted(steps):
                     session.execute(self.statement("add_transition"), {"before": str(before), "after": str(after)})
+            self._install_sharing(session)
+
+    def _install_sharing(self, session: Session) -> None:
+        """Made with the schema, or by the first version that shares where the schema is older than that."""
+        if not self._exists(session, "sharing_checked", {"schema": self.schema}):
+            session.execute(self.statement("install_sharing"))
 
     def _exists(self, session: Session, name: str, parameters: dict[str, Any]) -> bool:
         row = session.execute(self.statement(name), parameters).fetchone()
@@ -276,7 +294,15 @@ class Registry:
 
     def _read(self, session: Session) -> list[IndexVersion]:
         rows = session.execute(self.statement("versions"), {"collection": self.collection}).fetchall()
-        return [self._version(row) for row in rows]
+        return self._all(rows)
+
+    def _all(self, rows: Sequence[Row]) -> list[IndexVersion]:
+        """A version whose location is an earlier one's shares the vectors of that one: the location is never given to two for another reason."""
+        first: dict[str, str] = {}
+        found = [self._version(row) for row in rows]
+        for version in found:
+            first.setdefault(version.location, version.name)
+        return [replace(v, shares="" if first[v.location] == v.name else first[v.location]) for v in found]
 
     def _one(self, session: Session, number: int) -> IndexVersion:
         for version in self._read(session):

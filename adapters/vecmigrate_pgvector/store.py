@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vecmigrate.errors import PreflightRefused, VersionRetired
 from vecmigrate.filters import Filter
 from vecmigrate.records import Chunk, Hit
+from vecmigrate.sharing import holder_for
 from vecmigrate.store import Capability, Differences, Health, Inspection, Probe, Vectors
 from vecmigrate.versions import (
     GONE,
@@ -135,9 +136,17 @@ class PgvectorStore:
         return self._registry.adopt(model, dimensions, actor=actor)
 
     def create_version(
-        self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None, actor: str = ""
+        self,
+        model: ModelVersion,
+        *,
+        ann: AnnParameters | None = None,
+        element: Element | None = None,
+        shares: str = "",
+        actor: str = "",
     ) -> IndexVersion:
         """Make the next side table. Raises `PreflightRefused` for a dimension that pgvector can't index."""
+        if shares:
+            return self._sides.create(self._sharing(model, shares), actor=actor)
         kept = element or self._layout.element
         if kept is Element.FLOAT16 and not self.can(Capability.HALF_PRECISION).able:
             raise PreflightRefused(
@@ -173,8 +182,8 @@ class PgvectorStore:
         return ()
 
     def build_index(self, version: IndexVersion) -> None:
-        """Make the HNSW index and check it. For v0 there is nothing to make."""
-        if version.number > 0:
+        """Make the HNSW index and check it. For v0, and for a version that shares, there is nothing to make."""
+        if version.number > 0 and not version.shares:
             self._inspector.build(version)
 
     def differences(self, version: IndexVersion, *, sample: int = 20) -> Differences:
@@ -229,12 +238,19 @@ class PgvectorStore:
         """The rows of a table or of one SELECT, read-only."""
         return read_rows(self._database, relation, batch_size)
 
+    def _sharing(self, model: ModelVersion, shares: str) -> IndexVersion:
+        """As its holder, but for the model. The registry looks once more, where nobody can come in between."""
+        holder = holder_for(self._registry.versions(), model, shares)
+        return replace(holder, model=model, shares=holder.name, note="")
+
     def _rows(self, version: IndexVersion) -> int | None:
         """Counted where that is quick; None for a version that has gone or is large."""
-        if version.number == 0:
+        if version.number and version.state in GONE:
+            return None
+        if version.holder == 0:
             return self._source.count_vectors() if self._source.estimate() <= _MOST_COUNTED else None
         try:
-            return None if version.state in GONE or self._sides.estimate(version) > _MOST_COUNTED else self._sides.rows(version)
+            return None if self._sides.estimate(version) > _MOST_COUNTED else self._sides.rows(version)
         except VersionRetired:
             return None
 

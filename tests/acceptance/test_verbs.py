@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import tomllib
+from dataclasses import replace
 
 import pytest
 
@@ -585,3 +586,128 @@ def test_an_undo_with_nothing_published_asks_nothing(shop, type_, models, capsys
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert run(["publish", "--undo"]) == 0
     assert "nothing was done" in capsys.readouterr().out
+
+
+# A model that was tuned on the query side alone.
+
+
+@pytest.fixture
+def tuned(shop, type_, models, tmp_path):
+    """Catalogued as `tuned`: the control's model with a matrix after the query's embedding. `register(base)` catalogues another claim."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Router
+
+    from vecmigrate.config import EncodingSection
+    from vecmigrate.encoding import ModelCatalog, load_encoder
+    from vecmigrate.encoding.catalog import ModelEntry
+
+    def register(name="tuned", *, of=models[0], claims=models[0]):
+        documents = list(SentenceTransformer(of, device="cpu").children())
+        matrix = Dense(16, 16, bias=False, activation_function=torch.nn.Identity())
+        torch.nn.init.eye_(matrix.linear.weight)
+        with torch.no_grad():
+            matrix.linear.weight[:, :4] *= 3
+        folder = tmp_path / f"{name}-made"
+        router = Router.for_query_document([*documents, matrix], documents)
+        SentenceTransformer(modules=[router], device="cpu").save(str(folder), create_model_card=False)
+        found = [load_encoder(str(f), EncodingSection(device="cpu")).model for f in (folder, claims)]
+        model = replace(found[0], name=name, documents=found[1].fingerprint)
+        catalog = ModelCatalog(tmp_path / ".vecmigrate" / "models")
+        return catalog.register(ModelEntry(model, str(folder)), files=folder).model
+
+    return register
+
+
+def shown(type_, label):
+    (found,) = [v for v in type_("status")["versions"] if v["version"] == label]
+    return found["state"], found["shares"], found["rows"] or 40
+
+
+def test_a_model_tuned_on_the_query_side_goes_the_whole_way_without_re_embedding(shop, type_, tuned, capsys):
+    model = tuned()
+    assert run(["--yes", "shadow", "build", "--model", "tuned"]) == 0
+    out, err = capsys.readouterr()
+    assert "it shares the vectors of docs@v0: nothing is re-embedded, no new index, no disk; --own-vectors builds its own" in err
+    assert "docs@v1 is ready: shares the vectors of docs@v0, of which a sample was re-embedded" in out
+    built = type_("shadow", "build", "--model", "tuned")
+    assert (built["version"], built["shares"], built["loaded"], built["verification"]["ok"]) == ("v1", "docs@v0", 0, True)
+    assert shown(type_, "v1") == ("ready", "docs@v0", 40)
+    plan = type_("plan", "v1", "--no-gate")
+    assert plan["steps"][0] == "verify docs@v1, which shares the vectors of docs@v0: nothing is re-embedded"
+    assert not any("shadow sync" in caution for caution in plan["cautions"])
+    moved = type_("cutover", "v1", "--no-gate")
+    assert (moved["active"], moved["rows_missing"], moved["rows_stale"]) == (1, 0, 0)
+    asked = type_("query", TEXTS["d07"])["answers"][0]
+    assert (asked["version"], asked["fingerprint"]) == ("docs@v1", model.fingerprint)
+    capsys.readouterr()
+    assert run(["status", "--check"]) == 0
+    assert "docs@v1 shares the vectors of docs@v0" in capsys.readouterr().out
+    assert counts(type_, "v1") == {"missing": 0, "stale": 0, "extra": 0}
+    assert type_("verify")["ok"] is True
+    assert type_("shadow", "sync")["versions"] == []
+    assert type_("rollback")["active"] == 0
+    assert type_("cutover", "v1")["active"] == 1
+    assert type_("rollback")["active"] == 0
+    retired = type_("retire", "v1")
+    assert (retired["state"], shown(type_, "v0")[0]) == ("retired", "active")
+    assert type_("query", TEXTS["d07"])["answers"][0]["version"] == "docs@v0"
+    assert type_("verify", "v1", code=4)["message"] == "docs@v1 was retired: it is gone"
+
+
+def test_vectors_of_its_own_are_built_where_they_are_asked_for(shop, type_, tuned):
+    tuned()
+    shared = type_("shadow", "build", "--model", "tuned")
+    own = type_("shadow", "build", "--model", "tuned", "--own-vectors")
+    assert [(r["version"], r["shares"], r["loaded"]) for r in (shared, own)] == [("v1", "docs@v0", 0), ("v2", None, 40)]
+    assert type_("shadow", "build", "--model", "tuned", "--own-vectors")["version"] == "v2"
+
+
+def test_a_claim_about_documents_that_does_not_hold_makes_no_version(shop, type_, tuned, models):
+    tuned("liar", of=models[1])
+    type_("shadow", "build", "--model", models[1])
+    refused = type_("shadow", "build", "--model", "liar", code=4)
+    assert "docs@v0 does not hold what liar makes of its documents: cosine" in refused["message"]
+    assert refused["hint"] == "vecmigrate shadow build --model liar --own-vectors"
+    assert [v["version"] for v in type_("status")["versions"]] == ["v0", "v1"]
+
+
+def test_what_is_written_later_is_brought_into_the_vectors_that_are_shared(shop, type_, tuned, models, monkeypatch, capsys):
+    tuned("tuned", of=models[1], claims=models[1])
+    type_("shadow", "build", "--model", models[1])
+    assert type_("shadow", "build", "--model", "tuned")["shares"] == "docs@v1"
+    write(shop, "late", "a row that came after the build", [1.0, *[0.0] * 15])
+    assert counts(type_, "v2") == counts(type_, "v1") == {"missing": 1, "stale": 0, "extra": 0}
+    assert type_("shadow", "sync", "v2")["versions"] == [{"version": "v1", "loaded": 1, "removed": 0}]
+    assert counts(type_, "v2") == counts(type_, "v1") == {"missing": 0, "stale": 0, "extra": 0}
+    write(shop, "later", "a row that came after that", [1.0, *[0.0] * 15])
+    assert type_("cutover", "v2", "--no-gate")["rows_missing"] == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    capsys.readouterr()
+    assert run(["shadow", "drop", "v1"]) == 4, "before anything is asked"
+    refused = type_("shadow", "drop", "v1", code=4)
+    assert "docs@v1 can't become cancelled: its vectors are shared by docs@v2 (active)" in refused["message"]
+    type_("cutover", "v1", "--no-gate")
+    assert type_("retire", "v2")["state"] == "retired"
+
+
+@ON_POSTGRESQL
+def test_rows_that_the_applications_own_vectors_lack_are_said_and_do_not_stop_a_build(shop, type_, tuned, capsys):
+    import psycopg
+
+    tuned()
+    with psycopg.connect(shop.dsn) as connection:
+        connection.execute("UPDATE docs SET embedding = NULL WHERE id IN ('d01', 'd02')")
+    assert run(["--yes", "shadow", "build", "--model", "tuned"]) == 0
+    assert "caution  docs@v0 lacks 2 rows, and so does docs@v1" in capsys.readouterr().err
+    assert type_("cutover", "v1", "--no-gate")["rows_missing"] == 2
+    assert type_("status", "--check")["next"] == "to go back: vecmigrate rollback"
+
+
+@ON_CHROMA
+def test_a_version_that_shares_is_not_published(shop, type_, tuned):
+    tuned()
+    type_("shadow", "build", "--model", "tuned")
+    type_("cutover", "v1", "--no-gate")
+    refused = type_("publish", "--client", "by-name", code=4)
+    assert "docs@v1 shares the vectors of docs@v0: what sets it apart is how queries are encoded" in refused["message"]

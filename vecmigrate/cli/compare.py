@@ -128,9 +128,9 @@ def _unseen(session: Session, versions: tuple[IndexVersion, IndexVersion], datas
     if met and len(met) == len(queries):
         raise DataError("; ".join(notes), hint="build a dataset from a newer log: vecmigrate logs import, then vecmigrate dataset build")
     behind = session.store.differences(versions[1], sample=0)
-    if versions[1].number and not behind.clean:
+    if versions[1].holder and not behind.clean:
         shown = f"missing {behind.n_missing}, stale {behind.n_stale}, extra {behind.n_extra}"
-        notes.append(f"{versions[1].name} is behind its source ({shown}): vecmigrate shadow sync {versions[1].label} first")
+        notes.append(f"{versions[1].name} is behind its source ({shown}): vecmigrate shadow sync v{versions[1].holder} first")
     return [query for query in queries if query.id not in met], tuple(notes)
 
 

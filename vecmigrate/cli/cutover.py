@@ -94,8 +94,10 @@ def checked(session: Session, target: IndexVersion, *, no_gate: bool = False, lo
 
     refuse_while_published(session.store, target)
     active = session.version(f"v{session.pointer().active}")
-    encoder = session.encoders.encoder_for(target)
-    found = verify(session.store, target, encoder) if look_only else verify_following(session.store, target, encoder, actor=session.actor)
+    if look_only:
+        found = verify(session.store, target, session.encoders.encoder_for(target))
+    else:
+        found = verify_following(session.store, target, session.encoders, actor=session.actor)
     return preflight(target, active, found, _evidence(session, target, no_gate), before_sync=look_only)
 
 

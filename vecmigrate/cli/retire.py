@@ -17,21 +17,26 @@ if TYPE_CHECKING:
 def retire_command(session: Session, version: str) -> None:
     """Destroy a standby version: afterwards no rollback to it is possible. Asks for its name."""
     from vecmigrate.cutover import retire
-    from vecmigrate.cutover.disposal import require_retirable
+    from vecmigrate.cutover.disposal import require_retirable, require_unshared
+    from vecmigrate.versions import State
 
     target = session.version(version)
     require_retirable(target)
+    require_unshared(session.store, target, State.RETIRED)
     session.confirm(_plan_lines(session, target), typed=target.name)
     with session.store.operation("retire", actor=session.actor):
         gone = retire(session.store, target, actor=session.actor)
     session.emit(
-        {"version": gone.label, "state": gone.state}, [f"{gone.name} is retired", *disk_lines(session)], following="vecmigrate status"
+        {"version": gone.label, "state": gone.state}, [f"{gone.name} is retired", *disk_lines(session, gone)], following="vecmigrate status"
     )
 
 
-def disk_lines(session: Session) -> list[str]:
+def disk_lines(session: Session, gone: IndexVersion) -> list[str]:
     """What a dropped version's disk needs, where the store does not give it back by itself."""
     from vecmigrate.store import Capability
+
+    if gone.shares:
+        return []
 
     freed = session.store.can(Capability.FREES_DISK)
     return [] if freed.able else [f"disk   {freed.reason}"]
@@ -45,7 +50,16 @@ def _plan_lines(session: Session, target: IndexVersion) -> list[str]:
     first = ways[:1] == [target.label] and session.pointer().previous == target.number
     instead = f"; afterwards: vecmigrate rollback --to {left[0]}" if left else "; afterwards there is no way back"
     return [
-        f"plan   drop {target.location or target.name} with {target.rows if target.rows is not None else 'its'} rows",
+        what_goes(target, f" with {target.rows if target.rows is not None else 'its'} rows"),
         *([f"  caution  it is what vecmigrate rollback goes to now{instead}"] if first else []),
-        "undo   none",
+        f"undo   vecmigrate shadow build --model {target.model.name} makes it again, under another number"
+        if target.shares
+        else "undo   none",
     ]
+
+
+def what_goes(target: IndexVersion, rows: str = "") -> str:
+    """What the plan of destroying a version says: one that shares another's vectors leaves these alone."""
+    if target.shares:
+        return f"plan   give up {target.name}; the vectors, which are those of {target.shares}, stay"
+    return f"plan   drop {target.location or target.name}{rows}"

@@ -54,10 +54,13 @@ def _plan_lines(session: Session, target: IndexVersion, pointer: Pointer) -> lis
     refuse_while_published(session.store, target)
     found = session.store.differences(target, sample=0)
     behind = f"missing {found.n_missing}, stale {found.n_stale}, extra {found.n_extra}"
-    bring = f"bring {target.name} up to date with the source ({behind}), then verify it"
+    bring = (
+        f"bring {target.shares or target.name} up to date with the source ({behind}), then verify {target.name if target.shares else 'it'}"
+    )
+    kept = f"verify {target.name}, {f'whose vectors, those of {target.shares},' if target.shares else 'which'} the application keeps ({behind})"
     return [
         f"plan   {session.store.collection}: v{pointer.active} → {target.label} (epoch {pointer.epoch} → {pointer.epoch + 1})",
-        f"  step     {bring if target.number else f'verify {target.name}, which the application keeps ({behind})'}",
+        f"  step     {bring if target.holder else kept}",
         f"undo   vecmigrate cutover v{pointer.active}",
     ]
 
@@ -71,6 +74,6 @@ def _nothing_to_do(session: Session, active: int) -> None:
 
 
 def _way_out(target: IndexVersion) -> str:
-    if target.number:
-        return f"vecmigrate shadow sync {target.label}; or --accept-missing to go back all the same"
+    if target.holder:
+        return f"vecmigrate shadow sync v{target.holder}; or --accept-missing to go back all the same"
     return "have the application fill its own vectors for these rows; or --accept-missing to go back all the same"

@@ -144,7 +144,8 @@ class Session:
         found = self.version(label)
         if found.state in GONE:
             what = "was retired" if found.state is State.RETIRED else "was dropped"
-            raise PreflightRefused(f"{found.name} {what}: its rows are gone", hint="vecmigrate status lists the versions")
+            gone = "it is gone" if found.shares else "its rows are gone"
+            raise PreflightRefused(f"{found.name} {what}: {gone}", hint="vecmigrate status lists the versions")
         return found
 
     def candidate(self, label: str | None) -> IndexVersion:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -12,9 +13,9 @@ from vecmigrate.errors import PreflightRefused, StoreError, UsageError, Vecmigra
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
     from vecmigrate.encoding import ModelEntry
-    from vecmigrate.reindex import BuildReport
+    from vecmigrate.reindex import BuildReport, Verification
     from vecmigrate.store import Store
-    from vecmigrate.versions import Element, IndexVersion
+    from vecmigrate.versions import Element, IndexVersion, ModelVersion
 
 
 UNPROVED = "--trust-control: nobody proved that [control] made the vectors that serve"
@@ -28,32 +29,73 @@ def shadow_command() -> None:
 @shadow_command.command("build")
 @click.option("--model", "reference", help="The model: a name of `models list`, a directory or a hub name [default: the newest trained].")
 @click.option("--halfvec", is_flag=True, help="Store 16-bit floats: half the space, nearly the same order.")
+@click.option("--own-vectors", is_flag=True, help="Embed and index every chunk, though the model could search vectors that are there.")
 @click.option("--trust-control", is_flag=True, help="Don't prove first that [control] made the vectors that serve.")
 @click.pass_obj
-def build_command(session: Session, reference: str | None, halfvec: bool, trust_control: bool) -> None:
-    """Encode every chunk with the model into a new version; the live one is left alone.
+def build_command(session: Session, reference: str | None, halfvec: bool, own_vectors: bool, trust_control: bool) -> None:
+    """Encode every chunk with the model into a new version; the live one is left alone. A model that was tuned on the query side alone
+    searches the vectors that are there: nothing is encoded for it.
 
     Killed or interrupted, the same command goes on where it stopped: what is loaded is never encoded again.
     """
-    from vecmigrate.reindex import verify_following
     from vecmigrate.versions import Element, State
 
     store = session.store
     entry = _chosen_model(session, reference)
     _prove_control(session, trust_control)
-    element = Element.FLOAT16 if halfvec else None
-    session.confirm(_build_plan(session, entry, _resumable(store, entry, element)))
+    wanted = _Wanted(entry.model, Element.FLOAT16 if halfvec else None, own_vectors)
+    session.confirm(_build_plan(session, entry, wanted))
     with store.operation("shadow build", actor=session.actor):
         if not store.versions():
             store.adopt(session.control.model, actor=session.actor)
-        version = _resumable(store, entry, element) or store.create_version(entry.model, element=element, actor=session.actor)
+        version = _resumable(store, wanted) or _created(session, wanted)
         if trust_control and version.state is State.PLANNED:
             version = store.advance(version, State.BACKFILLING, actor=session.actor, note=UNPROVED)
         report = _build(session, version)
-        found = verify_following(store, report.version, session.encoders.encoder_for(report.version), actor=session.actor)
+        found = _verified(session, report.version)
     _told(session, report, found.to_dict())
     if not found.ok:
-        raise PreflightRefused(f"{version.name}: {'; '.join(found.problems)}", hint=f"vecmigrate shadow sync {version.label}")
+        hint = f"vecmigrate shadow sync v{version.holder}" if version.holder else "the application maintains these: vecmigrate verify v0"
+        raise PreflightRefused(f"{version.name}: {'; '.join(found.problems)}", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to be built. `own` is for vectors of its own, whatever is there."""
+
+    model: ModelVersion
+    element: Element | None
+    own: bool
+
+
+def _created(session: Session, wanted: _Wanted) -> IndexVersion:
+    """A new version; where it is to share vectors, only once these are proved to be what its model makes of its documents."""
+    from vecmigrate.reindex import prove_sharing, require_shared
+
+    holder = _holder(session, wanted)
+    if holder is None:
+        return session.store.create_version(wanted.model, element=wanted.element, actor=session.actor)
+    require_shared(holder, prove_sharing(session.store, holder, session.encoders.encoder_of(wanted.model)))
+    return session.store.create_version(wanted.model, shares=holder.name, actor=session.actor)
+
+
+def _holder(session: Session, wanted: _Wanted) -> IndexVersion | None:
+    """The version whose vectors are to be searched; before anything is adopted, that may be v0 as it will be."""
+    from vecmigrate.reindex import vectors_to_share
+
+    return None if wanted.own else vectors_to_share(session.store, wanted.model, element=wanted.element, control=session.control.model)
+
+
+def _verified(session: Session, version: IndexVersion) -> Verification:
+    """Of a version that searches the application's own vectors, what these lack is lacking already, and said, not held against it."""
+    from vecmigrate.reindex import nothing_lost, verify_following
+
+    found = verify_following(session.store, version, session.encoders, actor=session.actor)
+    if not version.shares or version.holder:
+        return found
+    if found.differences.n_missing:
+        session.err.print(f"caution  {version.shares} lacks {found.differences.n_missing} rows, and so does {version.name}")
+    return nothing_lost(found)
 
 
 def _chosen_model(session: Session, reference: str | None) -> ModelEntry:
@@ -78,21 +120,30 @@ def _prove_control(session: Session, trust: bool) -> None:
     found.require()
 
 
-def _resumable(store: Store, entry: ModelEntry, element: Element | None) -> IndexVersion | None:
-    """The newest version of this model, and of this element where one is asked for, that is being built or is ready."""
+def _resumable(store: Store, wanted: _Wanted) -> IndexVersion | None:
+    """The newest version of this model that is being built or is ready: of this element, and with vectors of its own, where that is asked."""
     from vecmigrate.cutover.disposal import UNFINISHED
 
-    mine = [v for v in store.versions() if v.model.fingerprint == entry.model.fingerprint and v.state in UNFINISHED]
-    mine = [v for v in mine if element in (None, v.element)]
+    mine = [v for v in store.versions() if v.model.fingerprint == wanted.model.fingerprint and v.state in UNFINISHED]
+    mine = [v for v in mine if wanted.element in (None, v.element) and not (wanted.own and v.shares)]
     return mine[-1] if mine else None
 
 
-def _build_plan(session: Session, entry: ModelEntry, resumable: IndexVersion | None) -> list[str]:
+def _build_plan(session: Session, entry: ModelEntry, wanted: _Wanted) -> list[str]:
     from vecmigrate.versions import State
 
-    rows = session.store.count()
+    resumable = _resumable(session.store, wanted)
+    holder = None if resumable else _holder(session, wanted)
+    shares = resumable.shares if resumable else holder.name if holder else ""
     what = f"go on with {resumable.name} ({resumable.state})" if resumable else f"make a new version of {session.store.collection}"
     verdict = f", verdict: {entry.verdict}" if entry.verdict else ""
+    if shares:
+        return [
+            f"plan   {what} under {entry.model.name} ({entry.model.fingerprint[:12]}{verdict})",
+            f"       it shares the vectors of {shares}: nothing is re-embedded, no new index, no disk; --own-vectors builds its own",
+            "undo   vecmigrate shadow drop VERSION",
+        ]
+    rows = session.store.count()
     size = math.ceil(rows * entry.model.dimension * 4 / 2**20)
     same = [v.name for v in session.store.versions() if v.state is State.ACTIVE and v.model.fingerprint == entry.model.fingerprint]
     return [
@@ -122,6 +173,7 @@ def _told(session: Session, report: BuildReport, verification: dict[str, Any]) -
     data = {
         "version": version.label,
         "state": version.state,
+        "shares": version.shares or None,
         "loaded": report.loaded,
         "removed": report.removed,
         "truncated": report.truncated,
@@ -129,9 +181,10 @@ def _told(session: Session, report: BuildReport, verification: dict[str, Any]) -
         "verification": verification,
     }
     rate = report.loaded / report.seconds if report.seconds else 0
-    lines = [
-        f"{version.name} is {version.state}: {report.loaded} chunks encoded in {report.seconds:.1f} s ({rate:.0f}/s), {report.removed} removed"
-    ]
+    done = f"{report.loaded} chunks encoded in {report.seconds:.1f} s ({rate:.0f}/s), {report.removed} removed"
+    if version.shares:
+        done = f"shares the vectors of {version.shares}, of which a sample was re-embedded; nothing was written but its record"
+    lines = [f"{version.name} is {version.state}: {done}"]
     if report.truncated:
         lines.append(
             f"{report.truncated} chunks are longer than the model reads ({version.model.max_tokens} tokens): their ends are not searchable"
@@ -149,8 +202,10 @@ def sync_command(session: Session, version: str | None, allow_mass_deletion: boo
     from vecmigrate.versions import SEARCHABLE, State
 
     store = session.store
-    chosen = [session.standing(version)] if version else [v for v in store.versions() if v.number and v.state in SEARCHABLE]
-    chosen.sort(key=lambda v: v.state is not State.ACTIVE)  # what serves comes first
+    kept = [v for v in store.versions() if v.number and v.state in SEARCHABLE]
+    serving = {v.holder for v in kept if v.state is State.ACTIVE}
+    chosen = [_with_vectors(session, version)] if version else [v for v in kept if not v.shares]
+    chosen.sort(key=lambda v: v.number not in serving)  # what serves comes first
     if chosen:
         session.confirm(_sync_plan(store, chosen, allow_mass_deletion))
     with store.operation("shadow sync", actor=session.actor):
@@ -162,6 +217,15 @@ def sync_command(session: Session, version: str | None, allow_mass_deletion: boo
         raise StoreError(
             "; ".join(f"{o['version']}: {o['error']}" for o in failed), hint="vecmigrate status --check shows how each version stands"
         )
+
+
+def _with_vectors(session: Session, label: str) -> IndexVersion:
+    """The named version, or the one of ours whose vectors it shares: those are what is brought up to date."""
+    from vecmigrate.reindex import holder_of
+
+    named = session.standing(label)
+    holder = holder_of(session.store, named)
+    return holder if holder.number else named
 
 
 def _sync_plan(store: Store, versions: list[IndexVersion], allow_mass_deletion: bool) -> list[str]:
@@ -205,15 +269,17 @@ def status_command(ctx: click.Context) -> None:
 @click.pass_obj
 def drop_command(session: Session, version: str) -> None:
     """Give up a version that never served, and free its storage."""
-    from vecmigrate.cli.retire import disk_lines
+    from vecmigrate.cli.retire import disk_lines, what_goes
     from vecmigrate.cutover import cancel
-    from vecmigrate.cutover.disposal import require_cancellable
+    from vecmigrate.cutover.disposal import require_cancellable, require_unshared
+    from vecmigrate.versions import State
 
     target = session.version(version)
     require_cancellable(target)
-    session.confirm([f"plan   drop {target.location or target.name}", "undo   none: it would have to be built again"])
+    require_unshared(session.store, target, State.CANCELLED)
+    session.confirm([what_goes(target), "undo   none: it would have to be built again"])
     with session.store.operation("shadow drop", actor=session.actor):
         gone = cancel(session.store, target, actor=session.actor)
     session.emit(
-        {"version": gone.label, "state": gone.state}, [f"{gone.name} is dropped", *disk_lines(session)], following="vecmigrate status"
+        {"version": gone.label, "state": gone.state}, [f"{gone.name} is dropped", *disk_lines(session, gone)], following="vecmigrate status"
     )

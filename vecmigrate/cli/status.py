@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def status_command(session: Session, check: bool) -> None:
     """Which version serves, and how the others stand."""
-    from vecmigrate.cli.tables import version_table
+    from vecmigrate.cli.tables import sharing_lines, version_table
     from vecmigrate.cutover.publishing import published
     from vecmigrate.versions import GONE
 
@@ -34,7 +34,8 @@ def status_command(session: Session, check: bool) -> None:
         return
     head = f"{store.collection}: v{pointer.active} serves (epoch {pointer.epoch}), before it " + _label(pointer.previous)
     by_name = [] if shown is None else [f"v{shown} is published under the application's own name; vecmigrate publish --undo takes it back"]
-    session.emit(data, [head, *by_name, version_table(versions, pointer, lag)], following=_next(store, versions, pointer, lag, shown))
+    table = version_table(versions, pointer, lag)
+    session.emit(data, [head, *by_name, table, *sharing_lines(versions)], following=_next(store, versions, pointer, lag, shown))
 
 
 def _label(number: int | None) -> str:
@@ -56,6 +57,7 @@ def _row(version: IndexVersion, pointer: Pointer | None) -> dict[str, Any]:
         "metric": version.metric,
         "rows": version.rows,
         "location": version.location,
+        "shares": version.shares or None,
         "note": version.note,
     }
 
@@ -80,7 +82,7 @@ def _next(store: Store, versions: Sequence[IndexVersion], pointer: Pointer, lag:
     begun = [v for v in versions if v.state in unfinished]
     if begun:
         return f"vecmigrate shadow build --model {begun[-1].model.name} goes on with {begun[-1].label}"
-    behind = any(not lag[v.number].clean for v in versions if v.number and v.number in lag)
+    behind = any(not lag[v.number].clean for v in versions if v.holder and v.number in lag)
     ready = [v.label for v in versions if v.state is State.READY]
     back = ways_back(store)
     steps = ["vecmigrate shadow sync"] if behind else []

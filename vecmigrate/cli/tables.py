@@ -52,6 +52,13 @@ def version_table(versions: Sequence[IndexVersion], pointer: Pointer, lag: Mappi
     return table
 
 
+def sharing_lines(versions: Sequence[IndexVersion]) -> list[str]:
+    """One line for each version that has no vectors of its own and hasn't gone."""
+    from vecmigrate.versions import GONE
+
+    return [f"{v.name} shares the vectors of {v.shares}" for v in versions if v.shares and v.state not in GONE]
+
+
 def _further(version: IndexVersion, lag: Mapping[int, Differences]) -> list[str]:
     if not lag:
         return [version.model.fingerprint[:12], str(version.model.dimension)]

@@ -41,7 +41,9 @@ def _remedy(found: Verification) -> str:
         return "the application maintains v0: see the rows named above"
     if version.state not in SEARCHABLE:
         return f"vecmigrate shadow build --model {version.model.name} goes on with {version.label}"
-    return f"vecmigrate shadow sync {version.label}" if found.only_behind else f"vecmigrate shadow drop {version.label}, and build anew"
+    if not version.holder:
+        return f"the application maintains {version.shares}, whose vectors {version.label} shares: see the rows named above"
+    return f"vecmigrate shadow sync v{version.holder}" if found.only_behind else f"vecmigrate shadow drop {version.label}, and build anew"
 
 
 def verification_lines(found: Verification) -> list[str]:

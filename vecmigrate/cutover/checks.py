@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vecmigrate.errors import GateFailed, PreflightRefused
 from vecmigrate.evaluation import Comparison, GateResult
-from vecmigrate.reindex import Verification, refuse_mass_deletion
+from vecmigrate.reindex import Verification, as_it_serves, nothing_lost, refuse_mass_deletion
 from vecmigrate.versions import IndexVersion, State
 
 MAY_SERVE = frozenset({State.READY, State.STANDBY})
@@ -60,9 +60,10 @@ def preflight(
 ) -> Preflight:
     """Check that `target` may serve in place of `active`; `before_sync`, rows that the cutover's own sync brings in are not held against it.
 
-    A version that served before (STANDBY) needs no comparison: going back must stay possible.
+    A version that served before (STANDBY) needs no comparison: going back must stay possible. One that searches the application's own
+    vectors is held to what these served with before.
     """
-    checks = [_state(target), _complete(verification, before_sync)]
+    checks = [_state(target), _complete(target, active, verification, before_sync)]
     if target.state is State.READY:
         checks.append(_compared(target, active, evidence))
     return Preflight(tuple(checks))
@@ -74,12 +75,16 @@ def _state(target: IndexVersion) -> Check:
     )
 
 
-def _complete(verification: Verification, before_sync: bool) -> Check:
+def _complete(target: IndexVersion, active: IndexVersion, verification: Verification, before_sync: bool) -> Check:
+    if target.shares and not target.holder:
+        verification = as_it_serves(verification) if active.holder else nothing_lost(verification)
     found = verification.differences
     if before_sync and verification.only_behind:
         return _brought_up_to_date(verification)
     seen = "; ".join(verification.problems) or f"{found.present} of {found.expected} rows, {verification.sampled} sampled vectors equal"
-    hint = f"vecmigrate shadow sync {verification.version.label}, then vecmigrate verify {verification.version.label}"
+    hint = f"vecmigrate shadow sync v{target.holder}, then vecmigrate verify {target.label}"
+    if not target.holder:
+        hint = f"have the application fill its own vectors for these rows, then vecmigrate verify {target.label}"
     return Check("complete", verification.ok, seen, hint)
 
 

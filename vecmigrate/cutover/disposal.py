@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vecmigrate.errors import PreflightRefused
+from vecmigrate.sharing import refuse_while_shared
 from vecmigrate.store import Store
 from vecmigrate.versions import GONE, IndexVersion, State
 
@@ -12,7 +13,8 @@ UNFINISHED = frozenset({State.PLANNED, State.BACKFILLING, State.INDEXING, State.
 def retire(store: Store, version: IndexVersion, *, actor: str) -> IndexVersion:
     """Destroy a standby version: afterwards no rollback to it is possible. Run again, it finishes what was begun.
 
-    Raises `PreflightRefused` for v0, which is the application's own, for the active version, and for one that never served.
+    Raises `PreflightRefused` for v0, which is the application's own, for the active version, for one that never served, and for one whose
+    vectors another version shares. Of a version that shares, the other one's vectors stay.
     """
     require_retirable(version)
     if version.state is State.STANDBY:
@@ -42,6 +44,11 @@ def require_cancellable(version: IndexVersion) -> None:
     _refuse_v0(version)
     if version.state not in UNFINISHED | {State.CANCELLED}:
         raise PreflightRefused(f"{version.name} is {version.state}; only a version that never served is dropped", hint=_instead(version))
+
+
+def require_unshared(store: Store, version: IndexVersion, to: State) -> None:
+    """Raise `PreflightRefused`, naming them, while other versions search the vectors of this one: the store would, after the question."""
+    refuse_while_shared(store.versions(), version, to)
 
 
 def _refuse_v0(version: IndexVersion) -> None:

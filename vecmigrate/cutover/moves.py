@@ -8,17 +8,14 @@ A flip that committed is reported as such, whatever goes wrong after it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vecmigrate.cutover.switch import Flip, flip
 from vecmigrate.encoding.encoder import Encoder, EncoderSource
 from vecmigrate.errors import PreflightRefused, VecmigrateError
-from vecmigrate.reindex import Verification, sync, verify
+from vecmigrate.reindex import Verification, as_it_serves, holder_of, nothing_lost, sync, verify
 from vecmigrate.store import Store
 from vecmigrate.versions import SEARCHABLE, IndexVersion, State
-
-TOLERATED = 0.1
-"""Share of a sample of v0 that may be of another text or model: an application leaves rows behind whose text was edited later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,10 @@ class Order:
 
 
 def catch_up(store: Store, version: IndexVersion, encoders: EncoderSource, *, actor: str = "") -> None:
-    """Bring a version of ours up to date. The encoder is loaded only when something is behind; v0 is the application's."""
+    """Bring a version of ours up to date, or the one whose vectors it shares. The encoder is loaded only when something is behind; v0 is the
+    application's.
+    """
+    version = holder_of(store, version)
     if version.number and version.state in SEARCHABLE and not store.differences(version, sample=0).clean:
         sync(store, version, encoders.encoder_for(version), actor=actor)
 
@@ -89,15 +89,13 @@ def doubts_about_going_back(store: Store, target: IndexVersion, encoders: Encode
         encoder = encoders.encoder_for(target)
     except VecmigrateError as error:
         doubts.append(f"queries could not be encoded for it here: {error.message}")
-    found = verify(store, target, encoder)
-    return (*doubts, *(found if target.number else _as_it_served(found)).problems)
+    return (*doubts, *_as_it_served(store, verify(store, target, encoder)).problems)
 
 
-def _as_it_served(found: Verification) -> Verification:
-    """v0 without what it served with before: its index, its unusable vectors, and a few that are of an older text."""
-    few = len(found.not_by_this_model) <= TOLERATED * found.sampled
-    return replace(
-        found,
-        health=replace(found.health, bad_vectors=0, index_valid=None, index_used=None),
-        not_by_this_model=() if few else found.not_by_this_model,
-    )
+def _as_it_served(store: Store, found: Verification) -> Verification:
+    """The application's own vectors are held to what they served with before; where they serve now, to nothing more than that."""
+    if found.version.holder:
+        return found
+    pointer = store.pointer()
+    serving = next((v.holder for v in store.versions() if pointer is not None and v.number == pointer.active), None)
+    return nothing_lost(found) if serving == 0 else as_it_serves(found)

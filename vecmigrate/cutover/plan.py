@@ -77,16 +77,23 @@ def make_plan(store: Store, target: IndexVersion, pointer: Pointer, checks: Pref
 def _steps(store: Store, target: IndexVersion, pointer: Pointer) -> tuple[str, ...]:
     together = "one transaction" if store.can(Capability.TRANSACTIONAL_FLIP).able else "one compare-and-set"
     return (
-        f"bring {target.name} up to date with the source, then verify it",
+        _first_step(target),
         f"{together}: the pointer of {store.collection} goes from v{pointer.active} to {target.label}, epoch {pointer.epoch} to {pointer.epoch + 1}",
         f"readers that use the pointer encode with model {target.model.name} ({target.model.fingerprint[:12]}) from their next query on",
         f"v{pointer.active} stays as standby",
     )
 
 
+def _first_step(target: IndexVersion) -> str:
+    if not target.shares:
+        return f"bring {target.name} up to date with the source, then verify it"
+    kept = f"bring {target.shares} up to date with the source, then verify" if target.holder else "verify"
+    return f"{kept} {target.name}, which shares the vectors of {target.shares}: nothing is re-embedded"
+
+
 def _cautions(store: Store, target: IndexVersion, pointer: Pointer) -> tuple[str, ...]:
     cautions = [
-        _holes(store, pointer.active),
+        _holes(store, target, pointer.active),
         "applications that search their own table or collection, not through the pointer, stay on v0",
         _later_writes(store, target),
         store.can(Capability.CONCURRENT_PROCESSES).reason,
@@ -97,13 +104,13 @@ def _cautions(store: Store, target: IndexVersion, pointer: Pointer) -> tuple[str
 def _later_writes(store: Store, target: IndexVersion) -> str:
     """What becomes of rows that are written while nobody syncs."""
     seen = store.can(Capability.CHANGE_CAPTURE)
-    if seen.able or not target.number:
+    if seen.able or not target.holder:
         return ""
     return f"rows written after the last sync are not in {target.label} until vecmigrate shadow sync runs again: {seen.reason}"
 
 
-def _holes(store: Store, active: int) -> str:
+def _holes(store: Store, target: IndexVersion, active: int) -> str:
     """What the application's own index lacks, which no sync of ours brings in: it would be missed after going back."""
-    control = next(v for v in store.versions() if v.number == 0)
-    lacking = 0 if active else store.differences(control, sample=0).n_missing
-    return f"{control.name} lacks {lacking} rows that have no vector there: going back to it will need --accept-missing" if lacking else ""
+    before = next(v for v in store.versions() if v.number == active)
+    lacking = store.differences(before, sample=0).n_missing if target.holder and not before.holder else 0
+    return f"{before.name} lacks {lacking} rows that have no vector there: going back to it will need --accept-missing" if lacking else ""

@@ -67,6 +67,11 @@ def require_publishable(showing: Showing, version: IndexVersion, said: str | Non
 
 def require_serving(version: IndexVersion) -> None:
     """Raise `PreflightRefused` for a version that must not have the application's name."""
+    if version.shares:
+        raise PreflightRefused(
+            f"{version.name} shares the vectors of {version.shares}: what sets it apart is how queries are encoded, which no name can show",
+            hint="let the application follow the pointer, or encode its queries with this model: docs/cut-over.md",
+        )
     if version.number == 0 or version.state is not State.ACTIVE:
         raise PreflightRefused(
             f"{version.name} is {version.state}; only a version of ours that serves is published",

@@ -212,11 +212,17 @@ def _max_tokens(model: SentenceTransformer) -> int | None:
 
 
 def pool_in_float32(model: SentenceTransformer) -> None:
-    """Let only the transformer itself compute in 16 bits: pooling sums many numbers, and costs nothing."""
+    """Let only the transformers themselves compute in 16 bits: pooling sums many numbers, and costs nothing.
+
+    A router is looked into: the first module of each of its routes is a transformer, which two routes may have in common.
+    """
     first, *rest = model.children()
-    for module in rest:
+    chains: Mapping[str, Any] = getattr(first, "sub_modules", {"": [first]})
+    routes = [list(route) for route in chains.values()]
+    for module in [*rest, *(module for route in routes for module in route[1:])]:
         module.float()
-    first.register_forward_hook(lambda _module, _inputs, output: {name: _widened(value) for name, value in output.items()})
+    for module in {id(route[0]): route[0] for route in routes}.values():
+        module.register_forward_hook(lambda _module, _inputs, output: {name: _widened(value) for name, value in output.items()})
 
 
 def _widened(value: Any) -> Any:

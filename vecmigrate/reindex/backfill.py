@@ -7,6 +7,7 @@
     catching_up             load what changed meanwhile, remove what is gone, then ready
     ready                   the same, staying ready
 
+A version that shares another's vectors has nothing to load or to index: it is proved, and ready (`vecmigrate.reindex.sharing`).
 Killed anywhere, the same call goes on: progress is what is in the store, never a file of ours.
 """
 
@@ -22,6 +23,7 @@ from vecmigrate.errors import PreflightRefused, VecmigrateError
 from vecmigrate.records import Chunk
 from vecmigrate.reindex.bringing import bring_in
 from vecmigrate.reindex.pipeline import WINDOW, fill
+from vecmigrate.reindex.sharing import share
 from vecmigrate.store import Differences, Store
 from vecmigrate.versions import GONE, SEARCHABLE, IndexVersion, State
 
@@ -100,7 +102,8 @@ def build(
 ) -> BuildReport:
     """Take `version` to READY. Hold `store.operation` around it.
 
-    Raises `PreflightRefused` when the encoder is not the version's or the version is gone; on an error of the store or the
+    Raises `PreflightRefused` when the encoder is not the version's, when the version is gone, or when it shares vectors that are not those
+    of its model's documents; on an error of the store or the
     encoder the version is FAILED with the reason, and a further `build` resumes it.
     """
     _check(version, encoder)
@@ -108,10 +111,7 @@ def build(
     meter = _Meter(found.expected, found.present - found.n_stale - found.n_extra, progress)
     meter.tell()
     try:
-        version = _advance_to_ready(store, version, encoder, meter, actor)
-        _catch_up(store, version, encoder, meter, allow_mass_deletion=version.state is not State.READY)
-        if version.state is State.CATCHING_UP:
-            version = store.advance(version, State.READY, actor=actor)
+        version = share(store, version, encoder, actor=actor) if version.shares else _fill_up(store, version, encoder, meter, actor)
     except VecmigrateError as error:
         _mark_failed(store, version.number, error, actor)
         raise
@@ -122,10 +122,12 @@ def sync(store: Store, version: IndexVersion, encoder: Encoder, *, allow_mass_de
     """Load what is new or changed in the source into a built version, and remove what is gone. Its state stays as it is; what was
     removed is audited.
 
-    Raises `PreflightRefused` for v0, which the application maintains, for an unfinished version, and where more than a fifth of
+    Raises `PreflightRefused` for v0, which the application maintains, for a version that shares another's vectors, which is the one to sync,
+    for an unfinished version, and where more than a fifth of
     the version would be removed.
     """
     _check(version, encoder)
+    _refuse_sharing(version)
     if version.state not in SEARCHABLE:
         raise PreflightRefused(
             f"{version.name} is {version.state}: there is nothing to sync yet", hint=f"vecmigrate shadow build --model {version.model.name}"
@@ -150,6 +152,18 @@ def _check(version: IndexVersion, encoder: Encoder) -> None:
             f"{version.name} was begun with model {version.model.fingerprint[:12]}, not {encoder.model.fingerprint[:12]}",
             hint="build a new version for another model",
         )
+
+
+def _refuse_sharing(version: IndexVersion) -> None:
+    if version.shares:
+        hint = f"vecmigrate shadow sync v{version.holder}" if version.holder else "the application maintains these: vecmigrate verify v0"
+        raise PreflightRefused(f"{version.name} shares the vectors of {version.shares}: it has none to be brought up to date", hint=hint)
+
+
+def _fill_up(store: Store, version: IndexVersion, encoder: Encoder, meter: _Meter, actor: str) -> IndexVersion:
+    version = _advance_to_ready(store, version, encoder, meter, actor)
+    _catch_up(store, version, encoder, meter, allow_mass_deletion=version.state is not State.READY)
+    return store.advance(version, State.READY, actor=actor) if version.state is State.CATCHING_UP else version
 
 
 def _advance_to_ready(store: Store, version: IndexVersion, encoder: Encoder, meter: _Meter, actor: str) -> IndexVersion:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vecmigrate.encoding.encoder import Encoder
+from vecmigrate.encoding.encoder import EncoderSource
 from vecmigrate.reindex.backfill import sync
+from vecmigrate.reindex.sharing import holder_of
 from vecmigrate.reindex.verification import Verification, verify
 from vecmigrate.store import Differences, Store
 from vecmigrate.versions import SEARCHABLE, IndexVersion
@@ -14,19 +15,22 @@ WATCHED = 10_000
 """Ids that are followed from one look to the next; with more behind than that, the version does not keep up."""
 
 
-def verify_following(store: Store, version: IndexVersion, encoder: Encoder, *, sample: int = 64, actor: str = "") -> Verification:
+def verify_following(store: Store, version: IndexVersion, encoders: EncoderSource, *, sample: int = 64, actor: str = "") -> Verification:
     """Sync and verify. Where rows are still behind, because writers went on, sync once more: only those that are behind both times
-    count as problems. v0, which the application maintains, is verified as it is.
+    count as problems. v0, which the application maintains, is verified as it is. Of a version that shares, what is synced is the version
+    that has the vectors, by that one's own model.
     """
-    if not version.number or version.state not in SEARCHABLE:
+    encoder, holder = encoders.encoder_for(version), holder_of(store, version)
+    if not holder.number or holder.state not in SEARCHABLE:
         return verify(store, version, encoder, sample=sample)
-    sync(store, version, encoder, actor=actor)
+    keeper = encoders.encoder_for(holder)
+    sync(store, holder, keeper, actor=actor)
     found = verify(store, version, encoder, sample=sample)
     if found.differences.clean:
         return found
-    before = store.differences(version, sample=WATCHED)
-    sync(store, version, encoder, actor=actor)
-    return replace(found, differences=_both_times(before, store.differences(version, sample=WATCHED)))
+    before = store.differences(holder, sample=WATCHED)
+    sync(store, holder, keeper, actor=actor)
+    return replace(found, differences=_both_times(before, store.differences(holder, sample=WATCHED)))
 
 
 def _both_times(before: Differences, after: Differences) -> Differences:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vecmigrate.encoding.encoder import Encoder
 from vecmigrate.errors import PreflightRefused
 from vecmigrate.reindex.verification import cosines_of_sample, least_cosine
 from vecmigrate.store import Store, control_version
+from vecmigrate.versions import IndexVersion
 
 CONFIRMING_SHARE = 0.9
 """Share of the sample that must agree: applications leave a few rows behind, such as ones whose text was edited later."""
@@ -48,7 +50,11 @@ class Provenance:
 def prove_control(store: Store, encoder: Encoder, *, sample: int = 64, seed: int = 0) -> Provenance:
     """Re-embed a sample of chunks and compare with the vectors that the application stored. Reads only."""
     version = control_version(store, encoder.model)
-    cosines = cosines_of_sample(store, version, encoder, sample, seed)
+    return judged(version, encoder, cosines_of_sample(store, version, encoder, sample, seed))
+
+
+def judged(version: IndexVersion, encoder: Encoder, cosines: Mapping[str, float]) -> Provenance:
+    """What cosines between stored vectors of `version` and their texts re-embedded say of the encoder, by chunk id."""
     unlike = tuple(sorted(i for i, c in cosines.items() if not c >= least_cosine(version)))
     ordered = sorted(cosines.values())
     median = round(ordered[len(ordered) // 2], 4) if ordered else None

@@ -8,12 +8,14 @@ the index                     valid, and used by searches
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from vecmigrate.encoding.encoder import Encoder
+from vecmigrate.records import Chunk
 from vecmigrate.store import Differences, Health, Store
 from vecmigrate.versions import SEARCHABLE, Element, IndexVersion
 
@@ -22,6 +24,8 @@ MIN_COSINE = {Element.FLOAT32: 0.9999, Element.FLOAT16: 0.999}
 """The least cosine between a stored vector and its text re-embedded that counts as the same model; halves lose bits."""
 MOST_STALE = 10_000
 """Stale rows beyond which no sample is re-embedded: which rows still hold their vector's text can't be told any more."""
+TOLERATED = 0.1
+"""Share of a sample of v0 that may be of another text or model: an application leaves rows behind whose text was edited later."""
 BF16_MIN_COSINE = 0.999
 """bf16 encoders round differently from batch to batch."""
 
@@ -67,8 +71,8 @@ class Verification:
 
     @property
     def only_behind(self) -> bool:
-        """Rows are missing, stale or extra, in a version of ours, and nothing else is wrong: a sync mends it."""
-        if not self.version.number or self.version.state not in SEARCHABLE or self.differences.clean:
+        """Rows are missing, stale or extra, in vectors of ours, and nothing else is wrong: a sync mends it."""
+        if not self.version.holder or self.version.state not in SEARCHABLE or self.differences.clean:
             return False
         caught_up = replace(self.differences, n_missing=0, n_stale=0, n_extra=0)
         return replace(self, differences=caught_up).ok
@@ -99,6 +103,22 @@ def verify(store: Store, version: IndexVersion, encoder: Encoder | None, *, samp
     return Verification(version, differences, health, len(cosines), lowest, foreign, unproved)
 
 
+def as_it_serves(found: Verification) -> Verification:
+    """The application's own vectors without what they serve with all the same: their index, unusable ones, a few that are of an older text."""
+    few = len(found.not_by_this_model) <= TOLERATED * found.sampled
+    return replace(
+        found,
+        health=replace(found.health, bad_vectors=0, index_valid=None, index_used=None),
+        not_by_this_model=() if few else found.not_by_this_model,
+    )
+
+
+def nothing_lost(found: Verification) -> Verification:
+    """As `as_it_serves`, for a move between versions that both search the application's own vectors: what these lack is lacking already."""
+    present = replace(found.differences, n_missing=0, n_stale=0, n_extra=0, missing=(), stale=(), extra=())
+    return replace(as_it_serves(found), differences=present)
+
+
 def least_cosine(version: IndexVersion) -> float:
     """The cosine from which a stored vector counts as made by the version's model."""
     return min(MIN_COSINE[version.element], BF16_MIN_COSINE if version.model.precision != "float32" else 1.0)
@@ -106,7 +126,12 @@ def least_cosine(version: IndexVersion) -> float:
 
 def cosines_of_sample(store: Store, version: IndexVersion, encoder: Encoder, size: int, seed: int) -> dict[str, float]:
     """Chunk id → cosine between its stored vector and its text re-embedded, for chunks that are in the version and not stale."""
-    chunks = store.sample(size, seed=seed) or (next(store.scan(batch_size=size), ()) if version.number else ())
+    chunks = store.sample(size, seed=seed) or (next(store.scan(batch_size=size), ()) if version.holder else ())
+    return cosines_of(store, version, encoder, chunks)
+
+
+def cosines_of(store: Store, version: IndexVersion, encoder: Encoder, chunks: Sequence[Chunk]) -> dict[str, float]:
+    """As `cosines_of_sample`, of these chunks."""
     found = store.vectors(version, [c.id for c in chunks])
     stale = set(store.differences(version, sample=MOST_STALE).stale) if found else set()
     chunks = [c for c in chunks if c.id in found and c.id not in stale]

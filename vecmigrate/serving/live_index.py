@@ -114,11 +114,11 @@ class LiveIndex:
         `close`.
         """
         self._following.require_open()
-        for version in self._maintained() if texts else ():
+        for version, serves in self._maintained() if texts else ():
             try:
                 self.encode_documents(version, texts)
             except VecmigrateError:
-                if version.state is State.ACTIVE:
+                if serves:
                     raise
 
     def changed(self, ids: Sequence[str]) -> None:
@@ -167,22 +167,27 @@ class LiveIndex:
 
     def _bring(self, ids: Sequence[str]) -> None:
         """Into the version that serves first. A standby that can't be kept current is told of; a sync finds what it lacks."""
-        for version in sorted(self._maintained(), key=lambda v: v.state is not State.ACTIVE):
+        for version, serves in self._maintained():
             try:
                 bring_in(self._store, version, self._encoder(version), ids)
             except VersionRetired:
                 continue
             except VecmigrateError as error:
-                if version.state is State.ACTIVE:
+                if serves:
                     raise StoreError(
                         f"written to the source, but not brought into {version.name}, which serves: {error.message}",
                         hint=f"write it again, or run vecmigrate shadow sync {version.label}",
                     ) from error
                 self._warn(version, error)
 
-    def _maintained(self) -> list[IndexVersion]:
-        """Versions of ours that hold everything. One that is still being built reads the source after this, and finds what was written."""
-        return [v for v in self._store.versions() if v.number and v.state in SEARCHABLE]
+    def _maintained(self) -> list[tuple[IndexVersion, bool]]:
+        """Versions of ours that hold everything, and whether their vectors serve; those first. One that is still being built reads the source
+        after this, and finds what was written. One that shares another's vectors is kept current with that one, once.
+        """
+        versions = self._store.versions()
+        serving = {v.holder for v in versions if v.state is State.ACTIVE}
+        kept = [(v, v.number in serving) for v in versions if v.number and not v.shares and v.state in SEARCHABLE]
+        return sorted(kept, key=lambda each: not each[1])
 
     def _warn(self, version: IndexVersion, error: VecmigrateError) -> None:
         if version.name not in self._warned:

@@ -7,6 +7,7 @@
         def delete(self, store, id): ...
 
     rules_source   reading      rules_build   versions      rules_search   answers      rules_pointer   states, flips, operators
+    rules_sharing  versions that search another's vectors
 
 A rule that a store cannot keep is not to be dropped in silence: overriding one without `@overrides_with_reason` fails at import.
 Failing assertions explain themselves after `pytest.register_assert_rewrite("vecmigrate.testing")` in a conftest.
@@ -23,6 +24,7 @@ from vecmigrate.testing.memory import SourceRow
 from vecmigrate.testing.rules_build import BuildRules
 from vecmigrate.testing.rules_pointer import PointerRules
 from vecmigrate.testing.rules_search import SearchRules
+from vecmigrate.testing.rules_sharing import SharingRules
 from vecmigrate.testing.rules_source import SourceRules
 
 __all__ = ["SourceRow", "StoreConformance", "overrides_with_reason"]
@@ -49,7 +51,7 @@ def overrides_with_reason(reason: str) -> Callable[[F], F]:
     return declare
 
 
-class StoreConformance(SourceRules, BuildRules, SearchRules, PointerRules):
+class StoreConformance(SourceRules, BuildRules, SearchRules, PointerRules, SharingRules):
     """Every rule. Only the hooks (`HOOKS`) are for subclasses to define."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -66,5 +68,5 @@ class StoreConformance(SourceRules, BuildRules, SearchRules, PointerRules):
 
 
 def _standard() -> list[str]:
-    defined = {name for base in (Hooks, SourceRules, BuildRules, SearchRules, PointerRules) for name in vars(base)}
+    defined = {name for base in (Hooks, SourceRules, BuildRules, SearchRules, PointerRules, SharingRules) for name in vars(base)}
     return sorted(name for name in defined - HOOKS if not name.startswith("__") and not name.startswith("_abc_"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Self
 
@@ -67,6 +67,38 @@ class HashingEncoder:
                 raise ModelError(f"text {place} has a zero vector", hint="give HashingEncoder another salt or a larger dimension")
             vectors[place] = total / norm
         return vectors
+
+
+class TranslatingEncoder:
+    """The documents of another encoder, and queries in which some words are read as others: tuned on the query side alone.
+
+    A version under it shares the vectors of a version under `base`: a query for "moggy" finds the documents on cats, where `words` says so.
+    """
+
+    def __init__(self, base: HashingEncoder, words: Mapping[str, str]) -> None:
+        parts = {"encoder": "vecmigrate.testing.TranslatingEncoder", "base": base.model.fingerprint, "words": dict(words)}
+        self._base = base
+        self._words = dict(words)
+        self._model = replace(
+            base.model, name=f"{base.model.name}-tuned", fingerprint=fingerprint_of(parts), documents=base.model.document_fingerprint
+        )
+
+    @property
+    def model(self) -> ModelVersion:
+        """Its identity, with the base's as that of its documents."""
+        return self._model
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Shape (len(texts), dimension), after the words were translated."""
+        return self._base.encode_queries([" ".join(self._words.get(word, word) for word in _words(text)) for text in texts])
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """The base's."""
+        return self._base.encode_documents(texts)
+
+    def count_truncated(self, texts: Sequence[str]) -> int:
+        """The base's."""
+        return self._base.count_truncated(texts)
 
 
 def _words(text: str) -> list[str]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from vecmigrate.errors import Conflict, NotFound, PreflightRefused, StalePlan, UsageError, VersionRetired, WrongSpace
 from vecmigrate.filters import Filter, matches
 from vecmigrate.records import Chunk, Hit, text_hash
+from vecmigrate.sharing import holder_for, refuse_while_shared, refuse_writing
 from vecmigrate.store import Capability, Differences, Health, Inspection, Probe, Vectors
 from vecmigrate.testing.brute_force import checked, scores
 from vecmigrate.versions import (
@@ -189,7 +190,13 @@ class MemoryStore:
             return data.versions[0]
 
     def create_version(
-        self, model: ModelVersion, *, ann: AnnParameters | None = None, element: Element | None = None, actor: str = ""
+        self,
+        model: ModelVersion,
+        *,
+        ann: AnnParameters | None = None,
+        element: Element | None = None,
+        shares: str = "",
+        actor: str = "",
     ) -> IndexVersion:
         """Register the next number, empty and PLANNED. Raises `PreflightRefused` before `adopt`."""
         data = self._data
@@ -197,9 +204,15 @@ class MemoryStore:
             if not data.versions:
                 raise PreflightRefused(f"{data.collection} has no control yet", hint="adopt its own model first")
             number = max(data.versions) + 1
-            version = self._new(number, model, State.PLANNED, ann or data.versions[0].ann, element or Element.FLOAT32)
-            data.versions[number], data.stored[number] = version, {}
-            self._note("create", actor, number, None, {"model": model.name})
+            if shares:
+                holder = holder_for(self.versions(), model, shares)
+                made = self._new(number, model, State.PLANNED, holder.ann, holder.element)
+                version = replace(made, shares=holder.name, location=holder.location)
+            else:
+                version = self._new(number, model, State.PLANNED, ann or data.versions[0].ann, element or Element.FLOAT32)
+                data.stored[number] = {}
+            data.versions[number] = version
+            self._note("create", actor, number, None, {"model": model.name} | ({"shares": version.shares} if shares else {}))
             return version
 
     def advance(self, version: IndexVersion, to: State, *, actor: str, note: str = "") -> IndexVersion:
@@ -208,6 +221,7 @@ class MemoryStore:
             now = self._registered(version.number)
             if now.state is not version.state or State.ACTIVE in (now.state, to) or not may_become(now.state, to):
                 raise Conflict(f"{now.name} is {now.state} and cannot go from {version.state} to {to}", hint="read versions() again")
+            refuse_while_shared(self.versions(), now, to)
             self._data.versions[now.number] = replace(now, state=to, note=note or now.note)
             self._note("state", actor, now.number, None, {"from": str(now.state), "to": str(to), "note": note})
             return self._data.versions[now.number]
@@ -226,6 +240,7 @@ class MemoryStore:
     def load(self, version: IndexVersion, chunks: Sequence[Chunk], vectors: Vectors) -> Sequence[str]:
         """Write vectors and hashes, all or nothing."""
         _refuse_control(version, "written")
+        refuse_writing(version, "written")
         kept = checked(version, chunks, vectors)
         with self._data.lock:
             stored = self._contents(version)
@@ -236,6 +251,7 @@ class MemoryStore:
     def remove(self, version: IndexVersion, ids: Sequence[str]) -> Sequence[str]:
         """Delete ids from a version that is ours."""
         _refuse_control(version, "deleted from")
+        refuse_writing(version, "deleted from")
         with self._data.lock:
             stored = self._contents(version)
             for i in ids:
@@ -253,7 +269,7 @@ class MemoryStore:
         with self._data.lock:
             present = {i: stored.text_hash for i, stored in self._contents(version).items()}
             expected = {chunk.id: chunk.text_hash for chunk in self._chunks()}
-        if version.number == 0:  # a vector without a text is the application's affair
+        if version.holder == 0:  # a vector without a text is the application's affair
             present = {i: hashed for i, hashed in present.items() if i in expected}
         missing = sorted(expected.keys() - present.keys())
         extra = sorted(present.keys() - expected.keys())
@@ -298,7 +314,8 @@ class MemoryStore:
             now = self._registered(version.number)
             if now.state not in GONE:
                 raise Conflict(f"{now.name} is {now.state}", hint=f"vecmigrate retire {now.label} comes first")
-            if self._data.stored.pop(now.number, None) is not None:
+            dropped = any(e.kind == "drop" and e.version == now.number for e in self._data.events)
+            if self._data.stored.pop(now.number, None) is not None or (now.shares and not dropped):
                 self._note("drop", actor, now.number, None, {})
 
     # Pointing.
@@ -365,20 +382,21 @@ class MemoryStore:
         return self._data.versions[number]
 
     def _contents(self, version: IndexVersion) -> dict[str, _Stored]:
-        if version.number == 0:
-            rows = self._data.rows.values()
-            return {row.id: _Stored(row.vector, text_hash(row.text or "")) for row in rows if row.vector is not None}
-        now = self._registered(version.number)
-        if now.state in GONE or now.number not in self._data.stored:
-            raise VersionRetired(f"{now.name} is {now.state}", hint="read the pointer again")
-        if now.model.fingerprint != version.model.fingerprint:
-            raise VersionRetired(f"{now.name} is another model's now", hint="read the pointer again")
-        return self._data.stored[now.number]
+        if version.number:
+            now = self._registered(version.number)
+            if now.state in GONE or (now.holder and now.holder not in self._data.stored):
+                raise VersionRetired(f"{now.name} is {now.state}", hint="read the pointer again")
+            if now.model.fingerprint != version.model.fingerprint:
+                raise VersionRetired(f"{now.name} is another model's now", hint="read the pointer again")
+        if version.holder:
+            return self._data.stored[version.holder]
+        rows = self._data.rows.values()
+        return {row.id: _Stored(row.vector, text_hash(row.text or "")) for row in rows if row.vector is not None}
 
     def _rows_of(self, number: int) -> int | None:
-        if number == 0:
-            return len(self._contents(self._data.versions[0]))
-        return len(self._data.stored[number]) if number in self._data.stored else None
+        version = self._data.versions[number]
+        gone = number and (version.state in GONE or (version.holder and version.holder not in self._data.stored))
+        return None if gone else len(self._contents(version))
 
     def _passes(self, id: str, where: Filter | None) -> bool:
         return where is None or (id in self._data.rows and matches(where, self._data.rows[id].metadata))

@@ -129,6 +129,41 @@ BEGIN
 END $$;
 CREATE TRIGGER keep_event BEFORE UPDATE OR DELETE ON {schema}.event FOR EACH ROW EXECUTE FUNCTION {schema}.keep_event();
 
+-- name: sharing_checked
+-- why: a schema that was made by an older version lacks the rules on shared vectors
+SELECT pg_catalog.to_regprocedure(pg_catalog.quote_ident(%(schema)s) || '.check_sharing()') IS NOT NULL
+
+-- name: install_sharing
+-- why: a version whose location is an earlier one's searches that one's vectors: they must be of its space, and stay while it does
+CREATE FUNCTION {schema}.check_sharing() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    other {schema}.version;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT v.* INTO other FROM {schema}.version v
+        WHERE v.collection = NEW.collection AND v.location = NEW.location AND v.number < NEW.number ORDER BY v.number LIMIT 1;
+        IF FOUND AND other.state NOT IN ('ready', 'active', 'standby') THEN
+            RAISE EXCEPTION '%@v% is %: its vectors are not shared', other.collection, other.number, other.state;
+        ELSIF FOUND AND (NEW.metric, NEW.element, NEW.dimension) <> (other.metric, other.element, other.dimension) THEN
+            RAISE EXCEPTION '%@v% is another space: its vectors are not shared', other.collection, other.number;
+        END IF;
+    ELSIF NEW.location <> OLD.location THEN
+        RAISE EXCEPTION '%@v% stays where it is', OLD.collection, OLD.number;
+    ELSIF NEW.state IN ('retired', 'cancelled', 'failed') AND NEW.state <> OLD.state THEN
+        SELECT v.* INTO other FROM {schema}.version v
+        WHERE v.collection = OLD.collection AND v.location = OLD.location AND v.number > OLD.number
+            AND v.state NOT IN ('retired', 'cancelled') AND NOT EXISTS (
+                SELECT FROM {schema}.version e
+                WHERE e.collection = OLD.collection AND e.location = OLD.location AND e.number < OLD.number)
+        LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION '%@v% shares the vectors of %@v%', other.collection, other.number, OLD.collection, OLD.number;
+        END IF;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER check_sharing BEFORE INSERT OR UPDATE ON {schema}.version FOR EACH ROW EXECUTE FUNCTION {schema}.check_sharing();
+
 -- name: search_function
 -- why: for applications that speak SQL alone: a query vector of another model than the active one raises instead of ranking
 CREATE FUNCTION {schema}.search(collection text, fingerprint text, query {vector}, k int)
@@ -188,6 +223,10 @@ FROM {schema}.version WHERE collection = %(collection)s ORDER BY number
 -- name: state_of
 -- why: a cheap check that a pinned version has not gone, and is still of the model that the query was encoded with
 SELECT state, fingerprint FROM {schema}.version WHERE collection = %(collection)s AND number = %(number)s
+
+-- name: dropped
+-- why: a version that shares has no table whose absence would say that its end was written down
+SELECT EXISTS (SELECT FROM {schema}.event WHERE collection = %(collection)s AND version = %(version)s AND kind = 'drop')
 
 -- name: set_state
 -- why: compare-and-set: of two operators one finds no row

@@ -137,7 +137,7 @@ def test_a_store_that_is_never_still_is_built_and_verified(store):
     busy.store = store
     built = build(store, store.create_version(busy.model), busy, actor="me")
     assert built.version.state == "ready"
-    found = verify_following(store, built.version, busy)
+    found = verify_following(store, built.version, FixedEncoders.of(busy))
     assert found.problems == ()
     assert busy.written > 3
 
@@ -152,11 +152,11 @@ def test_rows_that_stay_behind_are_a_problem_even_on_a_busy_store(store, monkeyp
 
     monkeypatch.setattr(store, "load", all_but_one)
     write(store, "lost")
-    assert verify_following(store, v1, NEW).problems == ("1 rows of the source are missing, such as 'lost'",)
+    assert verify_following(store, v1, FixedEncoders.of(NEW)).problems == ("1 rows of the source are missing, such as 'lost'",)
 
 
 def test_a_model_error_before_the_flip_moves_nobody(store):
     write(store, "late")
     with pytest.raises(ModelError):
-        verify_following(store, version(store, 1), FixedEncoders.of(OLD).encoder_for(version(store, 1)))
+        verify_following(store, version(store, 1), FixedEncoders.of(OLD))
     assert store.pointer().epoch == 1
