@@ -124,6 +124,9 @@ class DatasetSection(Section):
 LossName = Literal["ranking", "symmetric-ranking", "guided", "triplet", "cosent", "cosine", "margin-mse", "distillation"]
 """The losses of `[training] loss`; docs/fine-tuning.md says what data each needs."""
 
+RungName = Literal["adapter", "query", "full"]
+"""What is tuned: a matrix on the query side, the query encoder alone, or the whole model."""
+
 
 class TrainingSection(Section):
     """`[training]`: the settings of `vecmigrate train`. `learning_rate`, `epochs` and `loss` are chosen by measurement on the dev queries,
@@ -131,6 +134,8 @@ class TrainingSection(Section):
     """
 
     base: str | None = None
+    rungs: tuple[RungName, ...] = Field(default=("adapter", "full"), min_length=1)
+    goal: float | None = Field(default=None, gt=0)
     loss: LossName | Literal["auto"] = "auto"
     epochs: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=32, ge=2)

@@ -64,16 +64,13 @@ def _between(base: Tensor, tuned: Tensor, share: float) -> Tensor:
     return torch.lerp(base.float(), tuned.float(), share).to(base.dtype)
 
 
-def blends(measure: Callable[[float], Blend], shares: Sequence[float], floor: float | None) -> tuple[Blend, ...]:
-    """Measure the shares, the largest first. Without a floor for the probe only as long as the dev score rises; with one, also until
-    the probe is above it.
-    """
-    made: list[Blend] = []
+def blends(measure: Callable[[float], Blend], shares: Sequence[float], floor: float | None, end: Blend) -> tuple[Blend, ...]:
+    """The tuned end, and shares below it, the largest first: until one is harmless and the dev score falls again."""
+    made = [end]
     for share in shares:
         made.append(measure(share))
         harmless = floor is None or (made[-1].probe or 0.0) >= floor
-        falling = len(made) > 1 and made[-1].score < made[-2].score
-        if harmless and falling:
+        if harmless and made[-1].score < made[-2].score:
             break
     return tuple(made)
 

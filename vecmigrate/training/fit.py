@@ -28,7 +28,8 @@ from vecmigrate.encoding.loading import quiet_bars
 from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder, cpu_has_bfloat16
 from vecmigrate.encoding.workers import shared_workers
 from vecmigrate.training.checkpoints import History, RunFolder
-from vecmigrate.training.devsearch import DevSearch
+from vecmigrate.store import Vectors
+from vecmigrate.training.devsearch import DevSearch, Places, Scores
 from vecmigrate.training.examples import Examples
 from vecmigrate.training.grouping import Alone, Pass, simple_attention
 from vecmigrate.training.losses import GroupedLoss, Guide, LossPlan
@@ -55,6 +56,7 @@ class Fitting:
     run: RunFolder
     progress: Progress | None = None
     base_scores: tuple[float, ...] | None = None
+    frozen: FrozenDocuments | None = None
 
     @property
     def pipeline(self) -> SentenceTransformer:
@@ -86,10 +88,11 @@ def fit(fitting: Fitting) -> tuple[History, int | None]:
     found = fitting.run.latest()
     started = time.monotonic()
     with _simple_attention_here(fitting.pipeline):
-        passing = _pass(fitting)
-        measure = _Measure(fitting, passing)
+        passing = make_pass(fitting, fitting.pipeline)
+        measure = Measure(fitting, passing, fitting.encoder)
         history = found[1] if found else History(base=fitting.base_scores or measure())
-        loss = GroupedLoss(fitting.pipeline, fitting.plan, passing, _guide(fitting, passing))
+        frozen = fitting.frozen.guide if fitting.frozen else None
+        loss = GroupedLoss(fitting.pipeline, fitting.plan, passing, guide=_guide(fitting, passing), frozen=frozen)
         watch = DevWatch(fitting, history, loss, measure)
         watch.tell(history.last_step)
         resumed_at = found[1].last_step if found else None
@@ -113,23 +116,54 @@ def _trainer(fitting: Fitting, loss: GroupedLoss, watch: DevWatch) -> _Trainer:
     return trainer
 
 
-class _Measure:
+class Measure:
     """The dev scores of the model as it is now, encoded the way it is trained: in bfloat16 that is several times sooner, and the base
-    and every step are measured alike.
+    and every step are measured alike. With frozen documents, their vectors are made once, by the base.
     """
 
-    def __init__(self, fitting: Fitting, passing: Pass) -> None:
+    def __init__(self, fitting: Fitting, passing: Pass, encoder: SentenceTransformerEncoder) -> None:
         self._search = fitting.search
+        self._frozen = fitting.frozen
         self._pass = passing
-        self._encoder = fitting.encoder
-        if passing.low_precision:
-            self._encoder = fitting.encoder.through(passing.through)
+        self._encoder = encoder.through(passing.through) if passing.low_precision else encoder
 
     def __call__(self) -> tuple[float, ...]:
         """nDCG@10 of each dev query."""
+        return tuple(self._search.score(self.rank()).tolist())
+
+    def rank(self) -> Places:
+        """The first ten of each dev query."""
+        self.refresh()
+        return self._rank(self._search)
+
+    def of(self, search: DevSearch) -> Scores:
+        """nDCG@10 of each query of another search."""
+        return search.score(self._rank(search))
+
+    def refresh(self) -> None:
+        """Take over the model's weights as they are now."""
         self._pass.refresh()
         self._pass.model.eval()
-        return tuple(self._search.measure(self._encoder).tolist())
+
+    def _rank(self, search: DevSearch) -> Places:
+        if self._frozen is None:
+            return search.rank(self._encoder)
+        return search.rank_vectors(self._encoder.encode_queries(search.queries), self._frozen.of(search.pool))
+
+
+class FrozenDocuments:
+    """The base's vectors of chunks, each made once: what a query side is tuned against."""
+
+    def __init__(self, encoder: SentenceTransformerEncoder, guide: Guide) -> None:
+        self._encoder = encoder
+        self.guide = guide
+        self._made: dict[tuple[str, ...], Vectors] = {}
+
+    def of(self, texts: tuple[str, ...]) -> Vectors:
+        """Shape (texts, dimension)."""
+        if texts not in self._made:
+            self._made[texts] = self._encoder.encode_documents(texts)
+        return self._made[texts]
 
 
 def _arguments(fitting: Fitting) -> SentenceTransformerTrainingArguments:
@@ -167,11 +201,11 @@ def _guide(fitting: Fitting, passing: Pass) -> Guide | None:
     return Guide(Pass(copy.deepcopy(fitting.pipeline).eval(), passing.crew, passing.low_precision))
 
 
-def _pass(fitting: Fitting) -> Pass:
+def make_pass(fitting: Fitting, pipeline: SentenceTransformer) -> Pass:
     """How groups go through: on a processor by worker threads, in bfloat16 where it has units for that; elsewhere as one."""
-    on_cpu = fitting.pipeline.device.type == "cpu"
+    on_cpu = pipeline.device.type == "cpu"
     crew = shared_workers(fitting.threads) if on_cpu else Alone()
-    return Pass(fitting.pipeline, crew, on_cpu and low_precision(fitting), fitting.settings.recompute)
+    return Pass(pipeline, crew, on_cpu and low_precision(fitting), fitting.settings.recompute)
 
 
 def low_precision(fitting: Fitting) -> bool:

@@ -72,10 +72,13 @@ class GroupedLoss(torch.nn.Module):
     13 to 20 % of a step on a processor.
     """
 
-    def __init__(self, model: SentenceTransformer, plan: LossPlan, passing: Pass, guide: Guide | None = None) -> None:
+    def __init__(
+        self, model: SentenceTransformer, plan: LossPlan, passing: Pass, *, guide: Guide | None = None, frozen: Guide | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.latest: float | None = None
+        self._frozen = [frozen]
         self._pass = [passing]  # in a list, so that its copy of the model is no part of this module
         self._ready = Ready(model)
         self._whole = plan.layers  # needs the layers' outputs, which only the library's own way gives
@@ -93,12 +96,17 @@ class GroupedLoss(torch.nn.Module):
         return loss
 
     def _of(self, columns: list[dict[str, Any]], labels: Tensor) -> Tensor:
-        embedded = self._pass[0].embed(columns) if self._here() else None
-        if embedded is None:
-            embedded = [self.model(dict(column))["sentence_embedding"] for column in columns]
-        self._ready.hold(columns, embedded)
+        frozen = self._frozen[0]
+        if frozen is None:
+            self._ready.hold(columns, self._embed(columns))
+        else:  # the query side alone is trained
+            self._ready.hold(columns, [*self._embed(columns[:1]), *frozen.vectors(columns[1:])])
         loss: Tensor = self._inner(columns, labels)
         return loss
+
+    def _embed(self, columns: list[dict[str, Any]]) -> list[Tensor]:
+        embedded = self._pass[0].embed(columns) if self._here() else None
+        return embedded or [self.model(dict(column))["sentence_embedding"] for column in columns]
 
     def _here(self) -> bool:
         """Whether the model is still the one that the groups go through, and not wrapped for several processes."""

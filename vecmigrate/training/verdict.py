@@ -92,19 +92,23 @@ def _elsewhere(chance: np.random.Generator, count: int) -> NDArray[np.int64]:
     return out
 
 
-def judge(base: Scores, fitted: Scores, popular: tuple[Scores, Scores], groups: Sequence[str]) -> Finding:
-    """The finding on the cross-fitted scores. `popular` holds the scores by exchanged judgments of the base and of the chosen model."""
+def judge(
+    base: Scores, fitted: Scores, popular: tuple[Scores, Scores], groups: Sequence[str], *, share: float = 1.0, harm: str = ""
+) -> Finding:
+    """The finding on the cross-fitted scores. `popular` holds the scores by exchanged judgments of the base and of the chosen model;
+    `harm` says what else the model makes worse, and then decides.
+    """
     differences = fitted - base
     own = differences - (popular[1] - popular[0])
     interval, own_interval = (interval_of_mean(values, groups) for values in (differences, own))
-    reasons = []
+    reasons = [harm] if harm else []
     if len(base) < FEWEST_QUERIES:
         reasons.append(f"{len(base)} dev queries are too few to tell a gain from chance; {FEWEST_QUERIES} or more are needed")
     if interval[0] <= 0:
         reasons.append(f"no sure gain on the dev queries: {differences.mean():+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]")
     elif own_interval[0] <= 0:
-        reasons.append(
-            f"the gain is popularity: with the queries' judgments exchanged the model gains as much ({(popular[1] - popular[0]).mean():+.3f})"
-        )
-    verdict = Verdict.KEEP_BASE if reasons else Verdict.TUNED
+        exchange = (popular[1] - popular[0]).mean()
+        reasons.append(f"the gain is popularity: with the queries' judgments exchanged among each other it is {exchange:+.3f} already")
+    passed = Verdict.TUNED if share == 1.0 else Verdict.INTERPOLATED
+    verdict = Verdict.KEEP_BASE if reasons else passed
     return Finding(verdict, tuple(reasons), float(differences.mean()), interval, float(own.mean()), own_interval)

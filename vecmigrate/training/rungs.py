@@ -1,0 +1,265 @@
+"""What can be tuned, the cheapest first: a matrix on the query side, the query encoder alone, or the whole model.
+
+rung       trains                 the chunks' vectors        what a cutover needs
+adapter    a matrix, in seconds   stay                       nothing: the version shares the vectors that are there
+query      the query encoder      stay                       nothing
+full       one encoder for both   are made anew              a re-index beside the live one
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense
+from sentence_transformers.sentence_transformer.modules import Router
+
+from vecmigrate.config import LossName, RungName
+from vecmigrate.encoding.encoder import Encoder
+from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder
+from vecmigrate.training.adapter import fit_adapter
+from vecmigrate.training.attempts import Attempt, Attempts
+from vecmigrate.training.blending import SHARES, Blend, between, blends, choose, mean_weights, weights_of
+from vecmigrate.training.devsearch import DevSearch, Scores
+from vecmigrate.training.fit import Fitting, Measure, make_pass
+from vecmigrate.training.request import Verdict
+from vecmigrate.training.verdict import Finding, cross_fitted, exchanged, judge
+
+SOUP_WITHIN = 0.02
+"""Attempts whose dev score is this near the best one's take part in the mean of their weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Climbed:
+    """One rung: the model's directory, what was found, its dev scores, and the figures for its record."""
+
+    rung: RungName
+    files: Path
+    finding: Finding
+    dev: Scores
+    seconds: float
+    told: Mapping[str, Any] = field(default_factory=dict)
+    resumed_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the rungs share: the base's encoder as it is measured, the dev queries, the general probe, and the base's scores on both."""
+
+    fitting: Fitting
+    base: SentenceTransformerEncoder
+    probe: DevSearch | None
+    base_dev: Scores
+    base_probe: float | None
+
+    @property
+    def floor(self) -> float | None:
+        """What the probe must not fall below."""
+        return None if self.base_probe is None else self.base_probe - self.fitting.settings.probe_margin
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The dev queries' groups."""
+        return self.fitting.search.groups
+
+
+def climb_adapter(ground: Ground, clock: Callable[[], float]) -> Climbed:
+    """Fit the matrix, and write the router that holds it."""
+    fitting = ground.fitting
+    start = clock()
+    made = fit_adapter(ground.base, fitting.examples, fitting.search, seed=fitting.settings.seed)
+    pipeline = with_matrix(ground.base.pipeline, made.matrix)
+    probe = _mean(ground.probe, _Turned(ground.base, made.matrix))
+    files = save(pipeline, fitting.run.path / "adapter")
+    chosen = _Chosen(made.dev, made.every, fitting.search.rank(_Turned(ground.base, made.matrix)), probe)
+    told = {"pull": made.pull, "passes": made.passes}
+    return Climbed("adapter", files, _found(ground, chosen), made.dev, clock() - start, told)
+
+
+def climb(ground: Ground, attempts: Attempts, loss: LossName, clock: Callable[[], float], rung: RungName) -> Climbed:
+    """Make the attempts, blend the best with the base, and write the model."""
+    start = clock()
+    made, resumed = attempts.make(loss)
+    spent = sum(one.history.seconds for one in made)
+    tuned = _Tuned(ground, attempts, rung)
+    blend, tried, souped = tuned.blended(made)
+    files = tuned.write(blend, ground.fitting.run.path / rung)
+    every = [np.array(scores) for one in made for _, scores in one.history.every]
+    chosen = _Chosen(blend.dev, (*every, *(one.dev for one in tried)), tuned.rank(), blend.probe)
+    finding = _found(ground, chosen, share=blend.share)
+    told = {
+        "attempts": [_told(one) for one in made],
+        "mean_of": souped,
+        "share": blend.share,
+        "blends": [{"share": one.share, "dev": one.score, "probe": one.probe} for one in tried],
+    }
+    return Climbed(rung, files, finding, blend.dev, max(spent, clock() - start), told, resumed)
+
+
+def _told(attempt: Attempt) -> dict[str, Any]:
+    history = attempt.history
+    return {
+        "loss": attempt.trial.loss,
+        "learning_rate": attempt.trial.learning_rate,
+        "epochs": attempt.trial.epochs,
+        "round": attempt.trial.round,
+        "step": history.best_step,
+        "steps": history.last_step,
+        "dev": attempt.outcome.score,
+        "seconds": history.seconds,
+        "history": [[0, float(np.mean(history.base))], *([step, score] for step, score in history.steps)],
+        "notes": list(attempt.notes),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The chosen model's dev scores, those of all it was chosen from, its rankings, and its score on the probe."""
+
+    dev: Scores
+    every: Sequence[Scores]
+    ranked: Any
+    probe: float | None
+
+
+def _found(ground: Ground, chosen: _Chosen, share: float = 1.0) -> Finding:
+    """The verdict on the chosen model. Where harmlessness chose another than the dev queries would have, the estimate moves with it."""
+    search = ground.fitting.search
+    candidates = np.vstack([*chosen.every, chosen.dev])
+    best = candidates[int(np.argmax(candidates.mean(axis=1)))]
+    fitted = cross_fitted(ground.base_dev, candidates, ground.groups) + (chosen.dev - best)
+    popular = (exchanged(search, search.rank(ground.base)), exchanged(search, chosen.ranked))
+    harmed = ground.floor is not None and chosen.probe is not None and chosen.probe < ground.floor
+    return judge(ground.base_dev, fitted, popular, ground.groups, share=share, harm=_harm(ground, chosen.probe) if harmed else "")
+
+
+def _harm(ground: Ground, probe: float | None) -> str:
+    assert ground.base_probe is not None
+    assert probe is not None
+    return f"it harms: nDCG@10 on the general probe falls from {ground.base_probe:.3f} to {probe:.3f}"
+
+
+class _Tuned:
+    """The tuned weights of the attempts, measured and written at any share."""
+
+    def __init__(self, ground: Ground, attempts: Attempts, rung: RungName) -> None:
+        self._ground = ground
+        self._encoder = attempts.fresh_encoder()
+        fitting = ground.fitting
+        self._measure = Measure(fitting, make_pass(fitting, self._encoder.pipeline), self._encoder)
+        self._base = weights_of(self._encoder.pipeline)
+        self._rung = rung
+        self._tuned: Mapping[str, torch.Tensor] = self._base
+
+    def blended(self, made: Sequence[Attempt]) -> tuple[Blend, tuple[Blend, ...], int]:
+        """The chosen blend, all that were measured, and of how many attempts the tuned weights are the mean."""
+        ranked = sorted(made, key=lambda one: one.outcome.score, reverse=True)
+        near = [one for one in ranked if one.outcome.score >= ranked[0].outcome.score - SOUP_WITHIN]
+        souped = 1
+        self._tuned = self._weights(ranked[0])
+        tried = [self._at(1.0)]
+        if len(near) > 1:
+            alone, self._tuned = self._tuned, mean_weights([self._weights(one) for one in near])
+            mixed = self._at(1.0)
+            tried.append(mixed)
+            if mixed.score > tried[0].score:
+                souped = len(near)
+            else:
+                self._tuned = alone
+        chosen_end = tried[-1] if souped > 1 else tried[0]
+        settings = self._ground.fitting.settings
+        shares = SHARES[1:] if settings.interpolate else ()
+        on_the_way = blends(self._at, shares, self._ground.floor, chosen_end)
+        chosen = choose(on_the_way, self._ground.floor) or on_the_way[-1]
+        self._load(chosen.share)
+        return chosen, (*tried, *on_the_way[1:]), souped
+
+    def _weights(self, attempt: Attempt) -> Mapping[str, torch.Tensor]:
+        return weights_of(SentenceTransformer(str(attempt.best), device=str(self._encoder.pipeline.device)))
+
+    def _load(self, share: float) -> None:
+        self._encoder.pipeline.load_state_dict(between(self._base, self._tuned, share))
+        self._measure.refresh()
+
+    def _at(self, share: float) -> Blend:
+        self._load(share)
+        probe = None if self._ground.probe is None else float(np.mean(self._measure.of(self._ground.probe)))
+        return Blend(share, np.array(self._measure()), probe)
+
+    def rank(self) -> Any:
+        """The dev rankings of the weights that are loaded."""
+        return self._measure.rank()
+
+    def write(self, blend: Blend, folder: Path) -> Path:
+        """Save the model of this blend."""
+        self._load(blend.share)
+        pipeline = self._encoder.pipeline
+        if self._rung == "query":
+            pipeline = with_query_side(self._ground.base.pipeline, pipeline)
+        return save(pipeline, folder)
+
+
+class _Turned:
+    """The base with a matrix after its query embedding, without a router: for measuring."""
+
+    def __init__(self, base: Encoder, matrix: Any) -> None:
+        self._base = base
+        self._matrix = matrix
+        self.model = base.model
+
+    def encode_queries(self, texts: Sequence[str]) -> Any:
+        """See `Encoder.encode_queries`."""
+        return self._base.encode_queries(texts) @ self._matrix.T
+
+    def encode_documents(self, texts: Sequence[str]) -> Any:
+        """See `Encoder.encode_documents`."""
+        return self._base.encode_documents(texts)
+
+    def count_truncated(self, texts: Sequence[str]) -> int:
+        """See `Encoder.count_truncated`."""
+        return self._base.count_truncated(texts)
+
+
+def _mean(search: DevSearch | None, encoder: Encoder) -> float | None:
+    return None if search is None else float(np.mean(search.measure(encoder)))
+
+
+def with_matrix(base: SentenceTransformer, matrix: Any) -> SentenceTransformer:
+    """A pipeline whose queries go on through the matrix, and whose documents are the base's."""
+    dense = Dense(matrix.shape[1], matrix.shape[0], bias=False, activation_function=torch.nn.Identity())
+    with torch.no_grad():
+        dense.linear.weight.copy_(torch.from_numpy(matrix))
+    parts = list(base.children())
+    return _routed(base, [*parts, dense], parts)
+
+
+def with_query_side(base: SentenceTransformer, tuned: SentenceTransformer) -> SentenceTransformer:
+    """A pipeline whose queries go through the tuned model, and whose documents are the base's."""
+    return _routed(base, list(tuned.children()), list(base.children()))
+
+
+def _routed(base: SentenceTransformer, queries: list[Any], documents: list[Any]) -> SentenceTransformer:
+    router = Router.for_query_document(query_modules=queries, document_modules=documents)
+    return SentenceTransformer(modules=[router], prompts=dict(base.prompts), device=str(base.device))
+
+
+def save(pipeline: SentenceTransformer, folder: Path) -> Path:
+    """Write the model; it is there whole or not at all."""
+    import shutil
+
+    draft = folder.with_name(f".{folder.name}.part")
+    for leftover in (draft, folder):
+        shutil.rmtree(leftover, ignore_errors=True)
+    pipeline.save_pretrained(str(draft), create_model_card=False)
+    draft.replace(folder)
+    return folder
+
+
+def passed(climbed: Climbed) -> bool:
+    """Whether the rung is worth climbing."""
+    return climbed.finding.verdict is not Verdict.KEEP_BASE
