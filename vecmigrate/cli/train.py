@@ -56,8 +56,12 @@ def _train(session: Session, dataset: Dataset, request: TrainingRequest) -> Trai
     with session.progress("train") as bar:
         task = bar.add_task("", total=None, status="")
 
-        def show(step: int, total: int, loss: float | None, dev_score: float | None) -> None:
-            parts = [f"loss {loss:.3f}" if loss is not None else "", f"dev nDCG@10 {dev_score:.3f}" if dev_score is not None else ""]
+        def show(step: int, total: int, loss: float | None, dev_score: float | None, attempt: str) -> None:
+            parts = [
+                attempt,
+                f"loss {loss:.3f}" if loss is not None else "",
+                f"dev nDCG@10 {dev_score:.3f}" if dev_score is not None else "",
+            ]
             bar.update(task, completed=step, total=total, status=", ".join(p for p in parts if p))
 
         return train(dataset.training_pairs(), dataset.dev_set(), request, progress=show)

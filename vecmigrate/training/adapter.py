@@ -57,16 +57,11 @@ def fit_adapter(encoder: Encoder, examples: Examples, search: DevSearch, *, seed
     """The matrix with the best mean dev score over `PULLS` and passes."""
     made = _vectors(encoder, examples)
     asked, pool = encoder.encode_queries(search.queries), encoder.encode_documents(search.pool)
-    best: Adapter | None = None
-    every: list[Scores] = []
-    for pull in PULLS:
-        for passes, matrix in _fit(made, pull, seed):
-            dev = search.score(search.rank_vectors(asked @ matrix.T, pool))
-            every.append(dev)
-            if best is None or dev.mean() > best.dev.mean():
-                best = Adapter(matrix, pull, passes, dev, ())
-    assert best is not None, "PULLS is not empty"
-    return Adapter(best.matrix, best.pull, best.passes, best.dev, tuple(every))
+    fitted = [(pull, passes, matrix) for pull in PULLS for passes, matrix in _fit(made, pull, seed)]
+    every = tuple(search.score(search.rank_vectors(asked @ matrix.T, pool)) for _, _, matrix in fitted)
+    best = int(np.argmax([dev.mean() for dev in every]))
+    pull, passes, matrix = fitted[best]
+    return Adapter(matrix, pull, passes, every[best], every)
 
 
 def _vectors(encoder: Encoder, examples: Examples) -> _Vectors:
@@ -95,7 +90,7 @@ def _fit(made: _Vectors, pull: float, seed: int) -> Sequence[tuple[int, Vectors]
     optimizer = torch.optim.Adam([matrix], lr=RATE)
     found = []
     for number in range(1, PASSES + 1):
-        for rows in torch.randperm(len(made.queries), generator=chance).split(ROWS):
+        for rows in torch.split(torch.randperm(len(made.queries), generator=chance), ROWS):
             loss = _loss(made, matrix, rows) + pull * ((matrix - identity) ** 2).sum() / len(identity)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

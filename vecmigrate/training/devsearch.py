@@ -32,6 +32,7 @@ class DevSearch:
     grades: tuple[dict[int, float], ...]
     pool: tuple[str, ...]
     groups: tuple[str, ...] = ()
+    slices: tuple[tuple[str, ...], ...] = ()
 
     def measure(self, encoder: Encoder) -> Scores:
         """nDCG@10 of each query, shape (queries,), gain = grade (Järvelin and Kekäläinen 2002, as in trec_eval). Cosine similarity."""
@@ -78,6 +79,7 @@ def dev_search(dev: DevSet, *, seed: int, largest_pool: int = LARGEST_POOL) -> D
         grades=tuple(grades[q.id] for q in kept),
         pool=tuple(dev.pool[id] for id in ids),
         groups=tuple(q.group or q.id for q in kept),
+        slices=tuple(q.slices for q in kept),
     )
 
 

@@ -27,8 +27,8 @@ from vecmigrate.config import TrainingSection
 from vecmigrate.encoding.loading import quiet_bars
 from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder, cpu_has_bfloat16
 from vecmigrate.encoding.workers import shared_workers
-from vecmigrate.training.checkpoints import History, RunFolder
 from vecmigrate.store import Vectors
+from vecmigrate.training.checkpoints import History, RunFolder
 from vecmigrate.training.devsearch import DevSearch, Places, Scores
 from vecmigrate.training.examples import Examples
 from vecmigrate.training.grouping import Alone, Pass, simple_attention

@@ -71,20 +71,20 @@ class Pass:
     holds one group's at a time, whatever the batch (gradient caching: Gao et al. 2021).
     """
 
-    model: torch.nn.Module
+    model: SentenceTransformer
     crew: Crew
     low_precision: bool = False
     recompute: bool = False
     tokens_per_group: int = TOKENS_PER_GROUP
-    _through: torch.nn.Module | None = field(default=None, repr=False)
+    _through: SentenceTransformer | None = field(default=None, repr=False)
 
     @property
-    def trained(self) -> list[Tensor]:
+    def trained(self) -> Sequence[Tensor]:
         """The weights that are trained, in a fixed order."""
         return [p for p in self.model.parameters() if p.requires_grad]
 
     @property
-    def through(self) -> torch.nn.Module:
+    def through(self) -> SentenceTransformer:
         """What the groups go through: the model, or its copy in bfloat16."""
         if not self.low_precision:
             return self.model
@@ -92,7 +92,7 @@ class Pass:
             self._through = in_bfloat16(self.model)
         return self._through
 
-    def refresh(self) -> list[Tensor]:
+    def refresh(self) -> Sequence[Tensor]:
         """The weights that gradients are taken of, brought up to date."""
         mine = [p for p in self.through.parameters() if p.requires_grad]
         if self.low_precision:
@@ -125,7 +125,7 @@ class Pass:
         return _in_order(torch.cat(found), groups, len(columns))
 
 
-def in_bfloat16(model: torch.nn.Module) -> torch.nn.Module:
+def in_bfloat16(model: SentenceTransformer) -> SentenceTransformer:
     """A copy of the pipeline that computes in 16 bits, and pools and normalises in 32."""
     twin = copy.deepcopy(model)
     next(twin.children()).to(torch.bfloat16)
@@ -224,7 +224,8 @@ def _kept(ctx: Any, places: Sequence[int], parts: Sequence[Tensor]) -> Sequence[
     """Back through the graphs that the forward pass has kept."""
     outputs = [ctx.embedded[place] for place in places]
     wanted = [parts[place].to(output.dtype) for place, output in zip(places, outputs, strict=True)]
-    return torch.autograd.grad(outputs, ctx.weights, wanted, allow_unused=True)
+    found: Sequence[Tensor | None] = torch.autograd.grad(outputs, ctx.weights, wanted, allow_unused=True)
+    return found
 
 
 def _again(ctx: Any, places: Sequence[int], parts: Sequence[Tensor]) -> Sequence[Tensor | None]:
@@ -254,12 +255,17 @@ def _summed(parts: Sequence[Tensor | None]) -> Tensor | None:
     return total
 
 
+def transformers_of(pipeline: torch.nn.Module) -> list[Any]:
+    """The transformers models within the pipeline."""
+    return [module for module in pipeline.modules() if hasattr(module, "set_attn_implementation")]
+
+
 def simple_attention(model: SentenceTransformer) -> Callable[[], None]:
     """Let the model's transformers compute attention by plain matrix products, and return what puts the old way back.
 
     On a processor the fused kernel's way back is several times slower (torch 2.13: 57 ms against 8 for 2,048 tokens in bfloat16).
     """
-    inner = [module for module in model.modules() if hasattr(module, "set_attn_implementation")]
+    inner = transformers_of(model)
     before = [getattr(module.config, "_attn_implementation", None) for module in inner]
 
     def put_back() -> None:

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from sentence_transformers import SentenceTransformer, losses
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.losses.merged_forward import column_merging_disabled
+from sentence_transformers.sentence_transformer import losses
 from torch import Tensor
 from torch.nn import functional
 
@@ -115,23 +116,25 @@ class GroupedLoss(torch.nn.Module):
 
 def single_loss(model: Any, plan: LossPlan, guide: Guide | None) -> torch.nn.Module:
     """The loss at full width."""
+    made: torch.nn.Module
     match plan.name:
         case "ranking":
-            return RankingLoss(model, plan.scale)
+            made = RankingLoss(model, plan.scale)
         case "symmetric-ranking":
-            return RankingLoss(model, plan.scale, both_ways=True)
+            made = RankingLoss(model, plan.scale, both_ways=True)
         case "guided":
-            return RankingLoss(model, plan.scale, guide=guide)
+            made = RankingLoss(model, plan.scale, guide=guide)
         case "triplet":
-            return losses.TripletLoss(model, distance_metric=losses.TripletDistanceMetric.COSINE, triplet_margin=0.2)
+            made = losses.TripletLoss(model, distance_metric=losses.TripletDistanceMetric.COSINE, triplet_margin=0.2)
         case "cosent":
-            return losses.CoSENTLoss(model, scale=plan.scale)
+            made = losses.CoSENTLoss(model, scale=plan.scale)
         case "cosine":
-            return losses.CosineSimilarityLoss(model)
+            made = losses.CosineSimilarityLoss(model)
         case "margin-mse":
-            return losses.MarginMSELoss(model, similarity_fct=_scaled_cosine)
+            made = losses.MarginMSELoss(model, similarity_fct=_scaled_cosine)
         case "distillation":
-            return losses.DistillKLDivLoss(model, similarity_fct=_scaled_cosine)
+            made = losses.DistillKLDivLoss(model, similarity_fct=_scaled_cosine)
+    return made
 
 
 def _scaled_cosine(one: Tensor, other: Tensor) -> Tensor:
@@ -141,9 +144,12 @@ def _scaled_cosine(one: Tensor, other: Tensor) -> Tensor:
 
 def _nested(model: Any, loss: torch.nn.Module, plan: LossPlan) -> torch.nn.Module:
     dims, weights = list(plan.dims), list(plan.weights or [1.0] * len(plan.dims))
+    made: torch.nn.Module
     if plan.layers:
-        return losses.Matryoshka2dLoss(model, loss, dims or [model.get_embedding_dimension()], weights or [1.0])
-    return losses.MatryoshkaLoss(model, loss, dims, weights)
+        made = losses.Matryoshka2dLoss(model, loss, dims or [model.get_embedding_dimension()], weights or [1.0])
+    else:
+        made = losses.MatryoshkaLoss(model, loss, dims, weights)
+    return made
 
 
 class RankingLoss(torch.nn.Module):

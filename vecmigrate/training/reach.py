@@ -11,6 +11,7 @@ from sentence_transformers import SentenceTransformer
 
 from vecmigrate.config import TrainingSection
 from vecmigrate.errors import MissingDependency, ModelError
+from vecmigrate.training.grouping import transformers_of
 
 LORA_SCALE = 2
 """lora_alpha over the rank."""
@@ -29,11 +30,6 @@ def limit(pipeline: SentenceTransformer, settings: TrainingSection) -> None:
     if settings.compile:
         for inner in transformers_of(pipeline):
             inner.compile(dynamic=True)
-
-
-def transformers_of(pipeline: torch.nn.Module) -> list[Any]:
-    """The transformers models within the pipeline."""
-    return [module for module in pipeline.modules() if hasattr(module, "set_attn_implementation")]
 
 
 def _freeze(pipeline: SentenceTransformer, count: int) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
 from vecmigrate.config import EncodingSection, TrainingSection
+from vecmigrate.dataset.pairs import GradedPair, TrainingPair
 from vecmigrate.encoding.catalog import ModelCatalog, ModelEntry
+from vecmigrate.encoding.encoder import Encoder
 
 
 class Verdict(StrEnum):
@@ -31,12 +33,21 @@ class Progress(Protocol):
         ...
 
 
+class Remine(Protocol):
+    """Mines hard negatives anew, those that a tuned model confuses; see `vecmigrate.dataset.remine`."""
+
+    def __call__(self, encoder: Encoder, *, seed: int) -> Sequence[TrainingPair]:
+        """The training pairs with other negatives."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
     """One training. `folder` is where its checkpoints go, `<workspace>/training`; `lineage` says what the data is (dataset hash, collection).
 
-    The same request on the same data is the same run: it goes on from its last checkpoint, or returns what it has made,
-    unless `fresh`. Without a `name` one is made of the base's and the run's.
+    `graded` is what a loss on grades trains on, `remine` what `mining_rounds` above one need; `chunks` is the number that a re-index would
+    embed, 0 where it isn't known. Relative paths of `training` start at `root`. The same request on the same data is the same run: it goes
+    on from its last checkpoint, or returns what it has made, unless `fresh`. Without a `name` one is made of the base's and the run's.
     """
 
     base: ModelEntry
@@ -47,17 +58,23 @@ class TrainingRequest:
     name: str | None = None
     lineage: Mapping[str, Any] = field(default_factory=dict)
     fresh: bool = False
+    graded: Sequence[GradedPair] = ()
+    remine: Remine | None = None
+    root: Path = Path()
+    chunks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """The registered model and how it came about. `resumed_at` is the step that an earlier, stopped attempt had reached;
-    `made_before` says that nothing was left to do.
+    """The registered models and how they came about: `entry` is the one to go on with, `entries` those of all rungs, the cheapest first.
+
+    `resumed_at` is the step that an earlier, stopped attempt had reached; `made_before` says that nothing was left to do.
     """
 
     entry: ModelEntry
     resumed_at: int | None = None
     made_before: bool = False
+    entries: tuple[ModelEntry, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -72,24 +89,69 @@ class TrainingResult:
             "resumed_at": self.resumed_at,
             "made_before": self.made_before,
             **self.entry.lineage,
+            "rungs": [
+                {"rung": e.lineage["rung"], "model": e.model.name, "verdict": e.verdict, "scores": e.lineage["scores"]}
+                for e in self.entries
+            ],
         }
 
     def lines(self) -> list[str]:
         """For people: what was trained on what, what it brought, and the verdict."""
         told = self.entry.lineage
-        scores, used = told["scores"], told["data"]
-        low, high = scores["interval"]
-        first = (
-            f"{self.entry.model.name}: made before, nothing to do"
-            if self.made_before
-            else f"{self.entry.model.name}: {told['seconds']:.0f} s"
-        )
+        used = told["data"]
+        name = self.entry.model.name
+        first = f"{name}: made before, nothing to do" if self.made_before else f"{name}: {told['seconds']:.0f} s"
         return [
             first if self.resumed_at is None else f"{first}, resumed at step {self.resumed_at}",
             f"trained on {used['pairs']:,} pairs with {used['negatives']} hard negative(s) each, texts cut at {used['max_tokens']} tokens",
             *used["notes"],
-            f"dev nDCG@10 ({scores['queries']} queries among {scores['pool']:,} chunks): {scores['base']:.3f} → {scores['tuned']:.3f} "
-            f"at step {scores['step']} of {scores['steps']}",
-            f"difference {scores['tuned'] - scores['base']:+.3f} [{low:+.3f}, {high:+.3f}] at {scores['confidence']:.0%}",
+            *(line for entry in self.entries or (self.entry,) for line in _rung_lines(entry)),
+            *_why(told),
             f"verdict: {self.verdict}",
         ]
+
+
+_RUNGS = {
+    "adapter": "a matrix on the query side",
+    "query": "the query encoder alone",
+    "full": "the whole model",
+}
+
+
+def _rung_lines(entry: ModelEntry) -> Iterator[str]:
+    """What one rung brings, and what it asks for."""
+    told = entry.lineage
+    scores = told["scores"]
+    low, high = scores["interval"]
+    yield f"{told['rung']} ({_RUNGS[told['rung']]}): {entry.verdict}, {told['seconds']:.0f} s, {told['needs']}"
+    yield (
+        f"  dev nDCG@10 ({scores['queries']} queries among {scores['pool']:,} chunks): {scores['base']:.3f} → {scores['tuned']:.3f}, "
+        f"cross-fitted difference {scores['difference']:+.3f} [{low:+.3f}, {high:+.3f}] at {scores['confidence']:.0%}"
+    )
+    probe = told["probe"]
+    if probe:
+        yield f"  general probe nDCG@10 ({probe['queries']} queries): {probe['base']:.3f} → {probe['tuned']:.3f}"
+    yield from (f"  {line}" for line in _ways(told))
+
+
+def _ways(told: Mapping[str, Any]) -> Iterator[str]:
+    """How the model was chosen."""
+    made = told["choice"]
+    for one in made.get("attempts", ()):
+        yield (
+            f"{one['loss']}, rate {one['learning_rate']:g}, {one['epochs']} epochs: dev {one['dev']:.3f} "
+            f"at step {one['step']} of {one['steps']}, {one['seconds']:.0f} s"
+        )
+        yield from (f"  {note}" for note in one["notes"])
+    if made.get("mean_of", 1) > 1:
+        yield f"the weights are the mean of {made['mean_of']} attempts"
+    if made.get("share", 1.0) < 1.0:
+        yield f"the weights lie {made['share']:.0%} of the way from the base to the tuned ones"
+
+
+def _why(told: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"why: {reason}" for reason in told["reasons"])
+    for slice_name, figures in told["slices"].items():
+        if figures["worse"]:
+            low, high = figures["interval"]
+            yield f"worse on {slice_name!r} ({figures['queries']} dev queries): {figures['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import errno
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vecmigrate.config import RungName
+from vecmigrate.dataset.cross_encoder import load_cross_encoder
 from vecmigrate.dataset.pairs import DevSet, TrainingPair
 from vecmigrate.encoding.catalog import ModelEntry, check_name
 from vecmigrate.encoding.fingerprint import Traits, fingerprint_directory, module_folders, weight_files
@@ -21,47 +22,76 @@ from vecmigrate.encoding.loading import find_model
 from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder, load_encoder
 from vecmigrate.encoding.workers import available_cores
 from vecmigrate.errors import ModelError, PreflightRefused, UsageError, VecmigrateError
-from vecmigrate.training.checkpoints import History, RunFolder
+from vecmigrate.training.attempts import Attempts
+from vecmigrate.training.checkpoints import RunFolder
+from vecmigrate.training.choice import check, loss_for, other_losses
 from vecmigrate.training.devsearch import DevSearch, dev_search
-from vecmigrate.training.examples import Examples, examples_of, shortened, training_length
-from vecmigrate.training.fit import Fitting, fit
-from vecmigrate.training.request import Progress, TrainingRequest, TrainingResult
-from vecmigrate.training.verdict import CONFIDENCE, verdict_on
+from vecmigrate.training.examples import (
+    Examples,
+    examples_of,
+    graded_examples,
+    shortened,
+    taught_examples,
+    training_length,
+    triplet_examples,
+)
+from vecmigrate.training.fit import Fitting, FrozenDocuments, make_pass
+from vecmigrate.training.losses import Guide
+from vecmigrate.training.probe import open_probe
+from vecmigrate.training.reach import limit
+from vecmigrate.training.registering import register, rung_name
+from vecmigrate.training.request import Progress, TrainingRequest, TrainingResult, Verdict
+from vecmigrate.training.rungs import Climbed, Ground, climb, climb_adapter
+from vecmigrate.training.trials import MOST_ATTEMPTS, Trial, first_trial
 from vecmigrate.versions import fingerprint_of
 
-RULE = 1
+RUNGS: tuple[RungName, ...] = ("adapter", "query", "full")
+RULE = 2
 """Grows when the same request would train differently, so that no run resumes under another rule."""
 LENGTH_CAPS: Mapping[str, int] = {"cpu": 128}
 LENGTH_CAP = 256
 _SPACE_FACTOR = 8
 """A checkpoint holds the weights and twice as much of the optimizer's; for a moment there are two, and two best models."""
-_LIBRARIES = ("vecmigrate", "sentence-transformers", "transformers", "torch")
 _AGAIN = "the same command goes on from the last checkpoint"
 
 
 def train(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingRequest, *, progress: Progress | None = None) -> TrainingResult:
-    """Fine-tune the base on the pairs, stop by the dev queries, and register the best model with its verdict and lineage.
+    """Climb the rungs of `[training] rungs`, each chosen by the dev queries, and register its model with its verdict and lineage.
 
     Killed or interrupted, the same call resumes; finished, it returns what it has made. Raises `DataError` for pairs or dev queries that
-    can't be used, `ModelError` for a base that can't, `PreflightRefused` for too little disk, `UsageError` for a name that is taken.
+    can't be used, `ModelError` for a base that can't, `PreflightRefused` for too little disk, `UsageError` for a name that is taken or
+    settings that contradict each other.
     """
+    check(request)
     run_id = identify(pairs, dev, request)
     run = RunFolder(request.folder / run_id[:16])
-    made = None if request.fresh else _made_before(request, run_id)
-    if made is not None:
+    made = () if request.fresh else _made_before(request, run_id)
+    if made:
         run.clear()
-        return TrainingResult(made, made_before=True)
+        return TrainingResult(_primary(made, request), made_before=True, entries=made)
     name = _name(request, run_id)
     examples = examples_of(pairs, seed=request.training.seed)
     search = dev_search(dev, seed=request.training.seed)
+    probe = open_probe(request.training.probe, root=request.root, seed=request.training.seed)
     if request.fresh:
         run.clear()
     with _explained(run):
-        fitting = _prepare(examples, search, request, run, progress)
-        history, resumed_at = fit(fitting)
-        entry = _register(fitting, history, request, run_id, name)
+        ground = _ground(examples, search, probe, request, run, progress)
+        climbed = tuple(_climb(rung, ground, request) for rung in RUNGS if rung in request.training.rungs)
+        registered = tuple(register(one, ground, request, run_id, name) for one in climbed)
         run.clear()
-    return TrainingResult(entry, resumed_at=resumed_at)
+    resumed = [one.resumed_at for one in climbed if one.resumed_at is not None]
+    return TrainingResult(_primary(registered, request), resumed[-1] if resumed else None, entries=registered)
+
+
+def _primary(entries: Sequence[ModelEntry], request: TrainingRequest) -> ModelEntry:
+    """The cheapest model that reaches the goal; without a goal the one that finds most among those that pass; else the last."""
+    passing = [entry for entry in entries if entry.verdict != Verdict.KEEP_BASE]
+    goal = request.training.goal
+    reaching = [entry for entry in passing if goal is not None and entry.lineage["scores"]["difference"] >= goal]
+    if reaching:
+        return reaching[0]
+    return max(passing, key=lambda entry: float(entry.lineage["scores"]["difference"])) if passing else entries[-1]
 
 
 def identify(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingRequest) -> str:
@@ -78,39 +108,98 @@ def identify(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingReques
     )
 
 
-def _made_before(request: TrainingRequest, run_id: str) -> ModelEntry | None:
-    made = [e for e in request.catalog.entries() if e.lineage.get("run") == run_id and request.name in (None, e.model.name)]
-    return made[0] if made else None
+def _made_before(request: TrainingRequest, run_id: str) -> tuple[ModelEntry, ...]:
+    """The entries of this run, where every rung's is there."""
+    made = {e.lineage["rung"]: e for e in request.catalog.entries() if e.lineage.get("run") == run_id and _is_called(e, request.name)}
+    wanted = [rung for rung in RUNGS if rung in request.training.rungs]
+    return tuple(made[rung] for rung in wanted) if all(rung in made for rung in wanted) else ()
+
+
+def _is_called(entry: ModelEntry, name: str | None) -> bool:
+    return name is None or entry.model.name in [rung_name(name, rung) for rung in RUNGS]
 
 
 def _name(request: TrainingRequest, run_id: str) -> str:
-    """The model's name. Raises `UsageError` now, not after the training, where it is taken."""
+    """The models' name. Raises `UsageError` now, not after the training, where it is taken."""
     if request.name is None:
-        return f"{request.base.model.name[:50]}-tuned-{run_id[:6]}"
+        return f"{request.base.model.name[:42]}-tuned-{run_id[:6]}"
     check_name(request.name)
-    taken = [e for e in request.catalog.entries() if e.model.name == request.name and e.lineage.get("run") != run_id]
+    names = {rung_name(request.name, rung) for rung in request.training.rungs}
+    taken = [e.model.name for e in request.catalog.entries() if e.model.name in names and e.lineage.get("run") != run_id]
     if taken:
-        raise UsageError(f"the name {request.name!r} is taken by another model", hint="choose another with --name")
+        raise UsageError(f"the name {taken[0]!r} is taken by another model", hint="choose another with --name")
     return request.name
 
 
 # ── before ──
 
 
-def _prepare(examples: Examples, search: DevSearch, request: TrainingRequest, run: RunFolder, progress: Progress | None) -> Fitting:
+def _ground(
+    examples: Examples, search: DevSearch, probe: DevSearch | None, request: TrainingRequest, run: RunFolder, progress: Progress | None
+) -> Ground:
+    """Everything that the rungs share, the base measured."""
     encoder = _load_base(request)
-    _check_space(find_model(request.base.path), run.path)
+    _check_space(find_model(request.base.path), run.path, request)
     max_tokens = _max_tokens(encoder, examples, request)
-    return Fitting(
+    fitting = Fitting(
         encoder=encoder,
         examples=examples,
         search=replace(search, pool=shortened(search.pool, encoder.pipeline, max_tokens)),
         settings=request.training,
+        trial=first_trial(request.training, loss_for(request)),
         max_tokens=max_tokens,
         threads=request.encoding.threads or available_cores(),
         run=run,
         progress=progress,
     )
+    passing = make_pass(fitting, encoder.pipeline)
+    measured = encoder.through(passing.through) if passing.low_precision else encoder
+    base = np.array(fitting.search.measure(measured))
+    at_probe = None if probe is None else float(np.mean(probe.measure(measured)))
+    return Ground(replace(fitting, base_scores=tuple(base.tolist())), measured, probe, base, at_probe)
+
+
+def _climb(rung: RungName, ground: Ground, request: TrainingRequest) -> Climbed:
+    if rung == "adapter":
+        return climb_adapter(ground, time.monotonic)
+    fitting = replace(ground.fitting, run=RunFolder(ground.fitting.run.path / f"{rung}-attempts"))
+    if rung == "query":
+        frozen = FrozenDocuments(ground.base, Guide(make_pass(fitting, ground.fitting.pipeline)))
+        fitting = replace(fitting, frozen=frozen)
+        ground = replace(ground, fitting=replace(ground.fitting, frozen=frozen))
+    attempts = Attempts(fitting, lambda: _fresh(request), _Data(fitting, request), other_losses(request))
+    return climb(ground, attempts, fitting.trial.loss, time.monotonic, rung)
+
+
+def _fresh(request: TrainingRequest) -> SentenceTransformerEncoder:
+    """The base loaded anew, with what may be changed in it."""
+    encoder = _load_base(request)
+    limit(encoder.pipeline, request.training)
+    return encoder
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """The examples of each trial: those of its loss, with the negatives of its round."""
+
+    fitting: Fitting
+    request: TrainingRequest
+
+    def __call__(self, trial: Trial, best: Path | None) -> Examples:
+        examples = self.fitting.examples
+        if trial.round > 1 and best is not None and self.request.remine is not None:
+            settings = self.request.encoding.model_copy(update={"precision": "float32"})
+            seed = self.request.training.seed + trial.round
+            examples = examples_of(self.request.remine(load_encoder(str(best), settings), seed=seed), seed=seed)
+        match trial.loss:
+            case "cosent" | "cosine":
+                return graded_examples(self.request.graded)
+            case "triplet":
+                return triplet_examples(examples)
+            case "margin-mse" | "distillation":
+                teacher = load_cross_encoder(str(self.request.training.teacher))
+                return taught_examples(examples, teacher, margins=trial.loss == "margin-mse")
+        return examples
 
 
 def _load_base(request: TrainingRequest) -> SentenceTransformerEncoder:
@@ -128,13 +217,14 @@ def _load_base(request: TrainingRequest) -> SentenceTransformerEncoder:
     return encoder
 
 
-def _check_space(model: Path, run: Path) -> None:
-    """Raises `PreflightRefused` where checkpoints won't fit."""
+def _check_space(model: Path, run: Path, request: TrainingRequest) -> None:
+    """Raises `PreflightRefused` where checkpoints, and the best models of several attempts, won't fit."""
     weights = sum(file.stat().st_size for path in module_folders(model) for file in weight_files(model / path))
     run.mkdir(parents=True, exist_ok=True, mode=0o700)
     free = shutil.disk_usage(run).free
-    if free < weights * _SPACE_FACTOR:
-        needed, there = (size / 1e9 for size in (weights * _SPACE_FACTOR, free))
+    wanted = weights * (_SPACE_FACTOR + MOST_ATTEMPTS * len(request.training.rungs))
+    if free < wanted:
+        needed, there = (size / 1e9 for size in (wanted, free))
         raise PreflightRefused(
             f"training needs {needed:.1f} GB for its checkpoints in {run.parent}; {there:.1f} GB are free",
             hint="make room, or set [workspace] to a larger disk",
@@ -148,48 +238,6 @@ def _max_tokens(encoder: SentenceTransformerEncoder, examples: Examples, request
         return request.training.max_tokens or cap
     counts = [len(ids) for row in examples.rows for ids in tokenizer(list(row[:2]), truncation=False, verbose=False)["input_ids"]]
     return training_length(counts, longest=encoder.model.max_tokens, wanted=request.training.max_tokens, cap=cap)
-
-
-# ── after ──
-
-
-def _register(fitting: Fitting, history: History, request: TrainingRequest, run_id: str, name: str) -> ModelEntry:
-    files = fitting.run.best(history.best_step or 0)
-    model = load_encoder(str(files), request.encoding, name=name).model
-    same_name = request.catalog.find(name)
-    if same_name is not None and same_name.model.fingerprint != model.fingerprint:  # made afresh on another number of cores
-        model = replace(model, name=f"{name[:54]}-{model.fingerprint[:8]}")
-    verdict, interval = verdict_on(np.array(history.base), np.array(history.best))
-    lineage = {"run": run_id, **request.lineage, **_lineage(fitting, history, request, interval)}
-    entry = ModelEntry(model, str(files), verdict=str(verdict), lineage=lineage, created_at=datetime.now(UTC))
-    return request.catalog.register(entry, files=files)
-
-
-def _lineage(fitting: Fitting, history: History, request: TrainingRequest, interval: tuple[float, float]) -> dict[str, Any]:
-    return {
-        "base": {"name": request.base.model.name, "fingerprint": request.base.model.fingerprint, "source": request.base.path},
-        "settings": request.training.model_dump(exclude={"base"}),
-        "data": {
-            "pairs": len(fitting.examples.rows),
-            "negatives": fitting.examples.negatives,
-            "max_tokens": fitting.max_tokens,
-            "notes": list(fitting.examples.notes),
-        },
-        "scores": {
-            "measure": "nDCG@10",
-            "queries": len(fitting.search.queries),
-            "pool": len(fitting.search.pool),
-            "base": float(np.mean(history.base)),
-            "tuned": float(np.mean(history.best)),
-            "interval": list(interval),
-            "confidence": CONFIDENCE,
-            "step": history.best_step,
-            "steps": history.last_step,
-            "history": [[0, float(np.mean(history.base))], *([step, score] for step, score in history.steps)],
-        },
-        "seconds": history.seconds,
-        "libraries": {name: version(name) for name in _LIBRARIES},
-    }
 
 
 # ── when it goes wrong ──
@@ -208,11 +256,7 @@ def _explained(run: RunFolder) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         if _is_full(error):
             raise PreflightRefused(f"the disk of {run.path.parent} is full", hint=f"make room; {_AGAIN}") from error
-        if "out of memory" in str(error).lower():
-            raise ModelError("training ran out of memory", hint="lower [training] batch_size or max_tokens") from error
         raise
-    except MemoryError as error:
-        raise ModelError("training ran out of memory", hint="lower [training] batch_size or max_tokens") from error
 
 
 def _is_full(error: Exception) -> bool:

@@ -8,6 +8,7 @@ full       one encoder for both   are made anew              a re-index beside t
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ class Climbed:
     files: Path
     finding: Finding
     dev: Scores
+    probe: float | None
     seconds: float
     told: Mapping[str, Any] = field(default_factory=dict)
     resumed_at: int | None = None
@@ -78,7 +80,7 @@ def climb_adapter(ground: Ground, clock: Callable[[], float]) -> Climbed:
     files = save(pipeline, fitting.run.path / "adapter")
     chosen = _Chosen(made.dev, made.every, fitting.search.rank(_Turned(ground.base, made.matrix)), probe)
     told = {"pull": made.pull, "passes": made.passes}
-    return Climbed("adapter", files, _found(ground, chosen), made.dev, clock() - start, told)
+    return Climbed("adapter", files, _found(ground, chosen), made.dev, probe, clock() - start, told)
 
 
 def climb(ground: Ground, attempts: Attempts, loss: LossName, clock: Callable[[], float], rung: RungName) -> Climbed:
@@ -98,7 +100,7 @@ def climb(ground: Ground, attempts: Attempts, loss: LossName, clock: Callable[[]
         "share": blend.share,
         "blends": [{"share": one.share, "dev": one.score, "probe": one.probe} for one in tried],
     }
-    return Climbed(rung, files, finding, blend.dev, max(spent, clock() - start), told, resumed)
+    return Climbed(rung, files, finding, blend.dev, blend.probe, max(spent, clock() - start), told, resumed)
 
 
 def _told(attempt: Attempt) -> dict[str, Any]:
@@ -134,13 +136,13 @@ def _found(ground: Ground, chosen: _Chosen, share: float = 1.0) -> Finding:
     best = candidates[int(np.argmax(candidates.mean(axis=1)))]
     fitted = cross_fitted(ground.base_dev, candidates, ground.groups) + (chosen.dev - best)
     popular = (exchanged(search, search.rank(ground.base)), exchanged(search, chosen.ranked))
-    harmed = ground.floor is not None and chosen.probe is not None and chosen.probe < ground.floor
-    return judge(ground.base_dev, fitted, popular, ground.groups, share=share, harm=_harm(ground, chosen.probe) if harmed else "")
+    return judge(ground.base_dev, fitted, popular, ground.groups, share=share, harm=_harm(ground, chosen.probe))
 
 
 def _harm(ground: Ground, probe: float | None) -> str:
-    assert ground.base_probe is not None
-    assert probe is not None
+    """What to say of the score on the probe; nothing where it is above the floor."""
+    if ground.base_probe is None or ground.floor is None or probe is None or probe >= ground.floor:
+        return ""
     return f"it harms: nDCG@10 on the general probe falls from {ground.base_probe:.3f} to {probe:.3f}"
 
 
@@ -245,13 +247,11 @@ def with_query_side(base: SentenceTransformer, tuned: SentenceTransformer) -> Se
 
 def _routed(base: SentenceTransformer, queries: list[Any], documents: list[Any]) -> SentenceTransformer:
     router = Router.for_query_document(query_modules=queries, document_modules=documents)
-    return SentenceTransformer(modules=[router], prompts=dict(base.prompts), device=str(base.device))
+    return SentenceTransformer(modules=[router], prompts={name: text or "" for name, text in base.prompts.items()}, device=str(base.device))
 
 
 def save(pipeline: SentenceTransformer, folder: Path) -> Path:
     """Write the model; it is there whole or not at all."""
-    import shutil
-
     draft = folder.with_name(f".{folder.name}.part")
     for leftover in (draft, folder):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -14,6 +14,7 @@ from vecmigrate.config import LossName, TrainingSection
 RATES = (1e-4, 2e-4, 5e-5)
 EPOCHS = 2
 MOST_EPOCHS = 6
+MOST_ATTEMPTS = 8
 NEXT = 2.0
 """How far the next rate is from the best of those tried at an end."""
 LARGEST_RATE, SMALLEST_RATE = 5e-4, 1e-5
@@ -53,6 +54,8 @@ def next_trial(outcomes: Sequence[Outcome], settings: TrainingSection, other_los
     """What to try after these; None when nothing promising is left."""
     best = max(outcomes, key=lambda outcome: outcome.score)
     tried = {outcome.trial for outcome in outcomes}
+    if len(tried) >= MOST_ATTEMPTS:
+        return None
     wishes = [*_rates(best.trial, settings), *_passes(best, settings), *_losses(best.trial, settings, other_losses)]
     wishes += _rounds(best.trial, settings)
     return next((trial for trial in wishes if trial not in tried), None)

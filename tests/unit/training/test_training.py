@@ -30,12 +30,16 @@ Request = Callable[..., TrainingRequest]
 Pairs = list[TrainingPair]
 
 
+def quick(**changes: Any) -> TrainingSection:
+    return QUICK.model_copy(update=changes)
+
+
 class Stopped(BaseException):
     """What a test interrupts a training with."""
 
 
 def stop_at(step: int, error: type[BaseException] = Stopped) -> Callable[..., None]:
-    def progress(at: int, total: int, loss: float | None, dev_score: float | None) -> None:
+    def progress(at: int, total: int, loss: float | None, dev_score: float | None, attempt: str) -> None:
         if at == step:
             raise error
 
@@ -43,8 +47,8 @@ def stop_at(step: int, error: type[BaseException] = Stopped) -> Callable[..., No
 
 
 def test_a_real_model_learns_what_it_could_not_know(minilm: Path, pairs: Pairs, dev: DevSet, request_for: Request) -> None:
-    settings = TrainingSection(epochs=4, batch_size=8, learning_rate=2e-4, evaluations_per_epoch=1, max_tokens=32)
-    told: list[tuple[int, int, float | None, float | None]] = []
+    settings = quick(epochs=4, batch_size=8, learning_rate=2e-4, evaluations_per_epoch=1, max_tokens=32)
+    told: list[tuple[int, int, float | None, float | None, str]] = []
     result = train(pairs, dev, request_for(minilm, settings), progress=lambda *step: told.append(step))
     scores = result.entry.lineage["scores"]
     assert scores["base"] < 0.65
@@ -54,8 +58,8 @@ def test_a_real_model_learns_what_it_could_not_know(minilm: Path, pairs: Pairs, 
     assert told[0][:3] == (0, 12, None)
     assert told[0][3] == pytest.approx(scores["base"])
     assert [step for step, *_ in told] == list(range(len(told)))
-    assert all(loss is not None and loss > 0 for _, _, loss, _ in told[1:])
-    assert max(score or 0 for *_, score in told) == pytest.approx(scores["tuned"])
+    assert all(loss is not None and loss > 0 for _, _, loss, _, _ in told[1:])
+    assert max(score or 0 for *_, score, _ in told) == pytest.approx(scores["tuned"])
 
 
 def test_the_result_is_a_catalogued_model_with_its_history(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request) -> None:
@@ -70,8 +74,8 @@ def test_the_result_is_a_catalogued_model_with_its_history(tiny: Path, pairs: Pa
     assert lineage["base"]["fingerprint"] == request.base.model.fingerprint
     assert lineage["settings"]["batch_size"] == 4
     assert lineage["data"] == {"pairs": 24, "negatives": 0, "max_tokens": 32, "notes": []}
-    assert lineage["scores"]["queries"] == 8
-    assert [step for step, _ in lineage["scores"]["history"]] == [0, 3, 6]
+    assert lineage["scores"]["queries"] == 24
+    assert [step for step, _ in lineage["choice"]["attempts"][0]["history"]] == [0, 3, 6]
     assert lineage["libraries"]["torch"]
     assert list(request.folder.iterdir()) == []
 
@@ -92,12 +96,12 @@ def test_the_result_can_be_printed_and_serialised(tiny: Path, pairs: Pairs, dev:
     lines = result.lines()
     assert lines[0].startswith("shop: ")
     assert lines[-1] == f"verdict: {result.verdict}"
-    assert any("dev nDCG@10 (8 queries among 8 chunks)" in line for line in lines)
+    assert any("dev nDCG@10 (24 queries among 8 chunks)" in line for line in lines)
     assert json.loads(json.dumps(result.to_dict()))["verdict"] == str(result.verdict)
 
 
 def test_the_model_keeps_its_own_maximum_length(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request) -> None:
-    entry = train(pairs, dev, request_for(tiny, TrainingSection(epochs=1, batch_size=8, max_tokens=16))).entry
+    entry = train(pairs, dev, request_for(tiny, quick(epochs=1, batch_size=8, max_tokens=16))).entry
     assert entry.lineage["data"]["max_tokens"] == 16
     assert entry.model.max_tokens == 48
 
@@ -116,7 +120,7 @@ def test_prompts_given_to_the_base_become_the_models_own(tiny: Path, pairs: Pair
 def test_a_training_that_teaches_nothing_is_registered_to_keep_the_base(
     tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request
 ) -> None:
-    nothing = TrainingSection(epochs=1, batch_size=8, learning_rate=1e-12, max_tokens=32)
+    nothing = quick(epochs=1, batch_size=8, learning_rate=1e-12, max_tokens=32)
     request = request_for(tiny, nothing)
     result = train(pairs, dev, request)
     assert result.verdict is Verdict.KEEP_BASE
@@ -129,17 +133,17 @@ def test_wrong_answers_do_not_pass(minilm: Path, pairs: Pairs, dev: DevSet, requ
     wrong = dict(zip(codes, codes[1:] + codes[:1], strict=True))
     text = {pair.chunk_id: pair.positive for pair in pairs}
     shuffled = [replace(pair, chunk_id=wrong[pair.chunk_id], positive=text[wrong[pair.chunk_id]]) for pair in pairs]
-    settings = TrainingSection(epochs=1, batch_size=8, learning_rate=2e-4, evaluations_per_epoch=1, max_tokens=32)
+    settings = quick(epochs=1, batch_size=8, learning_rate=2e-4, evaluations_per_epoch=1, max_tokens=32)
     assert train(shuffled, dev, request_for(minilm, settings)).verdict is Verdict.KEEP_BASE
 
 
 def test_training_stops_when_the_dev_score_no_longer_rises(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request) -> None:
-    settings = TrainingSection(epochs=50, batch_size=8, learning_rate=1e-12, evaluations_per_epoch=3, patience=2, max_tokens=32)
+    settings = quick(epochs=50, batch_size=8, learning_rate=1e-12, evaluations_per_epoch=3, patience=2, max_tokens=32)
     steps: list[int] = []
     result = train(pairs, dev, request_for(tiny, settings), progress=lambda step, *_: steps.append(step))
     assert steps[-1] == 3
-    assert result.entry.lineage["scores"]["steps"] == 3
-    assert result.entry.lineage["scores"]["step"] == 1
+    assert result.entry.lineage["choice"]["attempts"][0]["steps"] == 3
+    assert result.entry.lineage["choice"]["attempts"][0]["step"] == 1
 
 
 # ── again, and after a kill ──
@@ -243,7 +247,7 @@ def test_a_training_killed_before_it_was_registered_is_not_trained_again(
     steps: list[int] = []
     result = train(pairs, dev, request_for(tiny), progress=lambda step, *_: steps.append(step))
     assert (steps, result.resumed_at) == ([6], 6)
-    assert result.entry.lineage["scores"]["steps"] == 6
+    assert result.entry.lineage["choice"]["attempts"][0]["steps"] == 6
 
 
 def test_fresh_begins_anew(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request) -> None:
@@ -265,7 +269,7 @@ def test_other_settings_or_data_are_another_run(tiny: Path, pairs: Pairs, dev: D
     others = [
         run.identify(pairs[:-1], dev, request),
         run.identify(pairs, replace(dev, pool={**dev.pool, "z": "t"}), request),
-        run.identify(pairs, dev, replace(request, training=TrainingSection(seed=9))),
+        run.identify(pairs, dev, replace(request, training=quick(seed=9))),
         run.identify(pairs, dev, replace(request, encoding=request.encoding.model_copy(update={"precision": "bfloat16"}))),
     ]
     assert len({known, *others}) == 5
@@ -292,8 +296,8 @@ def test_training_prints_nothing(tiny: Path, pairs: Pairs, dev: DevSet, request_
 
 
 def test_a_batch_larger_than_the_pairs_is_all_of_them(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request) -> None:
-    result = train(pairs[:3], dev, request_for(tiny, TrainingSection(epochs=2, batch_size=512, max_tokens=32)))
-    assert result.entry.lineage["scores"]["steps"] == 2
+    result = train(pairs[:3], dev, request_for(tiny, quick(epochs=2, batch_size=512, max_tokens=32)))
+    assert result.entry.lineage["choice"]["attempts"][0]["steps"] == 2
 
 
 def test_hard_negatives_are_trained_on(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request) -> None:
@@ -362,7 +366,7 @@ def test_a_disk_that_fills_up_meanwhile_is_said(
 
 def test_dev_queries_without_answers_in_the_pool_do_not_count(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request) -> None:
     more = DevSet((*dev.queries, Query("lost", "lost")), (*dev.judgments, Judgment("lost", "gone", 1.0)), dev.pool)
-    assert train(pairs, more, request_for(tiny)).entry.lineage["scores"]["queries"] == 8
+    assert train(pairs, more, request_for(tiny)).entry.lineage["scores"]["queries"] == 24
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

@@ -17,9 +17,12 @@ CODES = {
     "nf-8": "Book the overtime of the night shift on the other account.",
 }
 WORDINGS = ("error {} what to do", "the display says {}", "{} again, help")
-ASKED = "got a {} this morning"
+ASKED = ("got a {} this morning", "there is {} on it", "why {}")
 ONE_THREAD = EncodingSection(threads=1, device="cpu")
-QUICK = TrainingSection(epochs=1, batch_size=4, learning_rate=1e-3, evaluations_per_epoch=2, max_tokens=32)
+QUICK = TrainingSection(
+    rungs=("full",), loss="ranking", epochs=1, batch_size=4, learning_rate=1e-3, evaluations_per_epoch=2, max_tokens=32,
+    probe="none", interpolate=False, precision="float32",
+)
 
 
 def pairs_of(codes: dict[str, str], *, answers: dict[str, str] | None = None) -> list[TrainingPair]:
@@ -32,5 +35,6 @@ def pairs_of(codes: dict[str, str], *, answers: dict[str, str] | None = None) ->
 
 
 def dev_set() -> DevSet:
-    queries = tuple(Query(f"dev-{code}", ASKED.format(code)) for code in CODES)
-    return DevSet(queries, tuple(Judgment(f"dev-{code}", code, 1.0) for code in CODES), dict(CODES))
+    asked = [(f"dev-{code}-{number}", code, wording.format(code)) for code in CODES for number, wording in enumerate(ASKED)]
+    queries = tuple(Query(id, text, group=code) for id, code, text in asked)
+    return DevSet(queries, tuple(Judgment(id, code, 1.0) for id, code, _ in asked), dict(CODES))

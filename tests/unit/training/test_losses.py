@@ -14,7 +14,8 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from vecmigrate.encoding.workers import Workers
-from vecmigrate.training.loss import Group, SortedRankingLoss, group_rows, shares
+from vecmigrate.training.grouping import Alone, Group, Pass, group_rows, shares
+from vecmigrate.training.losses import GroupedLoss, LossPlan
 
 QUERIES = ["short", "a query of six words here", "x y", "why"]
 ANSWERS = ["the answer is rather long " * 6, "brief", "of middling length, this one", "no"]
@@ -31,6 +32,11 @@ def columns(model: SentenceTransformer, *, left: bool = False) -> list[dict[str,
     return [model.preprocess(texts) for texts in (QUERIES, ANSWERS, NEGATIVES)]
 
 
+def grouped(model: SentenceTransformer, workers: int | None, tokens: int = 4096, **changes: Any) -> GroupedLoss:
+    crew = Alone() if workers is None else Workers(workers)
+    return GroupedLoss(model, LossPlan(), Pass(model, crew, tokens_per_group=tokens, **changes))
+
+
 def loss_and_gradients(model: SentenceTransformer, loss: torch.nn.Module, features: Sequence[dict[str, Any]]) -> tuple[float, list[Any]]:
     model.zero_grad()
     model.eval()
@@ -40,10 +46,10 @@ def loss_and_gradients(model: SentenceTransformer, loss: torch.nn.Module, featur
 
 
 @pytest.mark.parametrize("workers", [None, 1, 2, 3])
-def test_loss_and_gradients_are_the_librarys(model: SentenceTransformer, workers: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vecmigrate.training.loss.TOKENS_PER_GROUP", 64)
+@pytest.mark.parametrize("recompute", [False, True])
+def test_loss_and_gradients_are_the_librarys(model: SentenceTransformer, workers: int | None, recompute: bool) -> None:
     expected, theirs = loss_and_gradients(model, MultipleNegativesRankingLoss(model), columns(model))
-    ours = SortedRankingLoss(model, workers=None if workers is None else Workers(workers))
+    ours = grouped(model, workers, 64, recompute=recompute)
     got, gradients = loss_and_gradients(model, ours, columns(model))
     assert got == pytest.approx(expected, abs=1e-5)
     assert ours.latest == pytest.approx(expected, abs=1e-5)
@@ -54,9 +60,8 @@ def test_loss_and_gradients_are_the_librarys(model: SentenceTransformer, workers
             assert torch.allclose(mine, reference, atol=1e-5)
 
 
-def test_two_workers_give_the_same_bits_every_time(model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vecmigrate.training.loss.TOKENS_PER_GROUP", 16)
-    loss = SortedRankingLoss(model, workers=Workers(2))
+def test_two_workers_give_the_same_bits_every_time(model: SentenceTransformer) -> None:
+    loss = grouped(model, 2, 16)
     first = loss_and_gradients(model, loss, columns(model))[1]
     for _ in range(5):
         again = loss_and_gradients(model, loss, columns(model))[1]
@@ -64,7 +69,7 @@ def test_two_workers_give_the_same_bits_every_time(model: SentenceTransformer, m
 
 
 def test_dropout_is_off_even_while_training(model: SentenceTransformer) -> None:
-    loss = SortedRankingLoss(model, workers=None)
+    loss = grouped(model, None)
     values = []
     for _ in range(2):
         model.train()
@@ -72,10 +77,9 @@ def test_dropout_is_off_even_while_training(model: SentenceTransformer) -> None:
     assert values[0] == values[1]
 
 
-def test_rows_are_cut_to_their_own_lengths(model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vecmigrate.training.loss.TOKENS_PER_GROUP", 40)
+def test_rows_are_cut_to_their_own_lengths(model: SentenceTransformer) -> None:
     features = columns(model)
-    groups = group_rows(features)
+    groups = group_rows(features, 40)
     assert groups is not None
     assert sorted(int(row) for group in groups for row in group.rows) == list(range(12))
     padded = sum(column["input_ids"].numel() for column in features)
@@ -104,7 +108,7 @@ def test_a_pipeline_without_padding_goes_the_librarys_way(minilm: Path) -> None:
     features = [static.preprocess(texts) for texts in (QUERIES, ANSWERS)]
     assert group_rows(features) is None
     expected = loss_and_gradients(static, MultipleNegativesRankingLoss(static), features)[0]
-    assert loss_and_gradients(static, SortedRankingLoss(static, workers=Workers(2)), features)[0] == pytest.approx(expected)
+    assert loss_and_gradients(static, grouped(static, 2), features)[0] == pytest.approx(expected)
 
 
 def test_columns_that_are_not_alike_go_the_librarys_way(model: SentenceTransformer) -> None:
@@ -128,5 +132,5 @@ def test_a_failure_in_a_worker_is_raised(model: SentenceTransformer) -> None:
     features = columns(model)
     features[1]["input_ids"] = features[1]["input_ids"] + 10**6
     with pytest.raises(IndexError):
-        SortedRankingLoss(model, workers=Workers(2))(features, None)
-    assert np.isfinite(float(SortedRankingLoss(model, workers=Workers(2))(columns(model), None).detach()))
+        grouped(model, 2)(features, None)
+    assert np.isfinite(float(grouped(model, 2)(columns(model), None).detach()))
