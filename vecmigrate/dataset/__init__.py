@@ -8,5 +8,6 @@ from vecmigrate.dataset.exposure import met_in_training
 from vecmigrate.dataset.frozen import Dataset, latest, list_datasets
 from vecmigrate.dataset.pairs import DevSet, TrainingPair
 from vecmigrate.dataset.splitting import Split
+from vecmigrate.dataset.unasked import caution
 
-__all__ = ["Dataset", "DevSet", "Split", "TrainingPair", "build_dataset", "latest", "list_datasets", "met_in_training"]
+__all__ = ["Dataset", "DevSet", "Split", "TrainingPair", "build_dataset", "caution", "latest", "list_datasets", "met_in_training"]

@@ -1,6 +1,6 @@
 """From a judged log and a live store to a frozen dataset.
 
-    scan ─► chunks.parquet ─► judgments on what is there ─► groups ─► split ─┬─► train: pairs and hard negatives
+    scan ─► chunks.parquet ─► judgments on what is there ─► groups ─► split ─┬─► train, and synthetic queries: pairs and hard negatives
                                                                              ├─► dev: pool
                                                                              └─► test
 Memory grows with the judgments, never with the collection.
@@ -24,11 +24,13 @@ from vecmigrate.dataset.frozen import CHUNKS, COLUMNS, FORMAT, JUDGMENTS, PAIRS,
 from vecmigrate.dataset.grouping import group_queries
 from vecmigrate.dataset.negatives import Judged, Mining, PairIds, mine
 from vecmigrate.dataset.splitting import Split, refuse_too_few, split_queries
+from vecmigrate.dataset.unasked import caution, join_by_chunk, train_queries
 from vecmigrate.encoding.encoder import Encoder
 from vecmigrate.errors import DataError, WrongSpace
 from vecmigrate.querylog.judgments import JudgedLog
 from vecmigrate.records import Chunk, Judgment, Query
 from vecmigrate.store import Capability, Store
+from vecmigrate.synthesis.marking import MARK
 from vecmigrate.versions import IndexVersion, fingerprint_of
 
 EXACT_UP_TO = 20_000
@@ -70,14 +72,34 @@ class _Frozen:
     report: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Divided:
+    """Queries with their groups and judgments, both sorted, the split of each query that has one, and how it came to that."""
+
+    queries: list[Query]
+    judgments: list[Judgment]
+    splits: dict[str, Split]
+    report: list[str]
+
+
 def build_dataset(
-    store: Store, control: IndexVersion, encoder: Encoder, judged: JudgedLog, settings: DatasetSection, folder: Path
+    store: Store,
+    control: IndexVersion,
+    encoder: Encoder,
+    judged: JudgedLog,
+    settings: DatasetSection,
+    folder: Path,
+    *,
+    synthetic: JudgedLog | None = None,
 ) -> Dataset:
     """Freeze the collection's chunks with the judged queries, and mine negatives with `encoder`, the control's, in a folder of `folder`.
 
     The same chunks, judgments, settings and control give the same hash and the dataset that is there already. A killed build leaves
-    nothing that counts as a dataset. Raises `DataError` when there are too few usable queries, no chunks, or the disk is full;
-    `WrongSpace` when the encoder is not the control's; and what the store and the encoder raise.
+    nothing that counts as a dataset. `synthetic` queries go into train alone, and only those that are no wording of a dev or test query;
+    given as `judged` they are split, and the report begins with what figures on them are worth.
+
+    Raises `DataError` when there are too few usable queries, no chunks, or the disk is full; `WrongSpace` when the encoder is not the
+    control's; and what the store and the encoder raise.
     """
     if encoder.model.fingerprint != control.model.fingerprint:
         raise WrongSpace(
@@ -86,32 +108,31 @@ def build_dataset(
         )
     refuse_too_few(len(judged.queries))
     with storage.workspace(folder) as place:
-        snapshot = _freeze_chunks(store, judged, settings.seed, place / CHUNKS)
+        ids = frozenset(j.chunk_id for log in (judged, synthetic) if log for j in log.judgments)
+        snapshot = _freeze_chunks(store, ids, settings.seed, place / CHUNKS)
         exact = snapshot.rows <= EXACT_UP_TO and store.can(Capability.EXACT_SEARCH).able
-        frozen = _prepare(Mining(store, control, encoder, settings, exact), judged, snapshot, place / CHUNKS)
+        frozen = _prepare(Mining(store, control, encoder, settings, exact), (judged, synthetic), snapshot, place / CHUNKS)
         return _freeze(place, frozen, snapshot, (control, settings), folder)
 
 
-def _freeze_chunks(store: Store, judged: JudgedLog, seed: int, path: Path) -> _Snapshot:
-    snapshot = _Snapshot(frozenset(j.chunk_id for j in judged.judgments), Lottery(POOL_SIZE, seed))
+def _freeze_chunks(store: Store, judged: frozenset[str], seed: int, path: Path) -> _Snapshot:
+    snapshot = _Snapshot(judged, Lottery(POOL_SIZE, seed))
     storage.write_table(path, COLUMNS[CHUNKS], (snapshot.rows_of(batch) for batch in store.scan(batch_size=storage.BATCH)))
     if not snapshot.rows:
         raise DataError(f"the collection {store.collection} has no chunk with text", hint="vecmigrate inspect shows what is in it")
     return snapshot
 
 
-def _prepare(mining: Mining, judged: JudgedLog, snapshot: _Snapshot, chunks: Path) -> _Frozen:
-    queries, judgments, lines = _still_there(judged, snapshot.present)
-    refuse_too_few(len(queries), "whose chunks are still in the store")
-    grouped, grouping = group_queries(queries)
-    splits, splitting = split_queries(grouped, mining.settings)
+def _prepare(mining: Mining, logs: tuple[JudgedLog, JudgedLog | None], snapshot: _Snapshot, chunks: Path) -> _Frozen:
+    divided = _divide(logs, snapshot.present, mining.settings)
+    grouped, judgments, splits = divided.queries, divided.judgments, divided.splits
     by_split = {split: [query for query in grouped if splits.get(query.id) == split] for split in Split}
     known = _known(grouped, judgments, chunks)
     pairs, mined = mine(mining, by_split[Split.TRAIN], known)
     dev = choose_dev_queries(by_split[Split.DEV], mining.settings.seed)
     pool = pool_candidates(mining, dev, known.judgments, snapshot.lottery.winners)
     kept, pool, gone = _only_frozen(pairs, pool, chunks)
-    report = [*judged.report.lines(), *lines, *grouping.lines(), *splitting.lines(), *mined.lines(), *gone]
+    report = [*divided.report, *mined.lines(), *gone]
     report.append(f"froze {snapshot.rows:,} chunks; dev searches {len(pool):,} of them for {len(dev):,} queries")
     return _Frozen(
         queries=[(q.id, q.text, q.group, splits[q.id].value, q.at, list(q.slices)) for q in grouped if q.id in splits],
@@ -119,6 +140,31 @@ def _prepare(mining: Mining, judged: JudgedLog, snapshot: _Snapshot, chunks: Pat
         pairs=[(p.query_id, p.chunk_id, list(p.negatives), p.weight) for p in kept],
         pool=[("query", query.id) for query in dev] + [("chunk", id) for id in sorted(pool)],
         report=report,
+    )
+
+
+def _divide(logs: tuple[JudgedLog, JudgedLog | None], present: set[str], settings: DatasetSection) -> _Divided:
+    judged, synthetic = logs
+    queries, judgments, lines = _still_there(judged, present)
+    refuse_too_few(len(queries), "whose chunks are still in the store")
+    grouped, grouping = group_queries(queries)
+    grouped, joining = join_by_chunk(grouped, judgments)
+    splits, splitting = split_queries(grouped, settings)
+    warning = caution(queries)
+    steps = [*judged.report.lines(), *lines, *grouping.lines(), *joining, *splitting.lines()]
+    divided = _Divided(list(grouped), judgments, splits, [*([f"caution: {warning}"] if warning else []), *steps])
+    return divided if synthetic is None else _with_synthetic(divided, synthetic, present)
+
+
+def _with_synthetic(divided: _Divided, synthetic: JudgedLog, present: set[str]) -> _Divided:
+    queries, judgments, lines = _still_there(synthetic, present)
+    added = train_queries(queries, divided.queries, divided.splits)
+    ids = {query.id for query in added.queries}
+    return _Divided(
+        sorted([*divided.queries, *added.queries], key=lambda q: q.id),
+        sorted([*divided.judgments, *(j for j in judgments if j.query_id in ids)], key=lambda j: (j.query_id, j.chunk_id)),
+        divided.splits | dict.fromkeys(ids, Split.TRAIN),
+        [*divided.report, *synthetic.report.lines(), *lines, *added.lines()],
     )
 
 
@@ -204,7 +250,10 @@ def _intact(target: Path, hashed: str) -> Dataset | None:
 def _counts(frozen: _Frozen, snapshot: _Snapshot) -> Mapping[str, int]:
     splits = {f"{split.value}_queries": sum(row[3] == split for row in frozen.queries) for split in Split}
     negatives = sum(len(row[2]) for row in frozen.pairs)
-    return {"chunks": snapshot.rows, **splits, "judgments": len(frozen.judgments), "pairs": len(frozen.pairs), "negatives": negatives}
+    made = sum(any(name.startswith(MARK) for name in row[5]) for row in frozen.queries)
+    synthetic = {"synthetic_queries": made} if made else {}
+    pairs = {"judgments": len(frozen.judgments), "pairs": len(frozen.pairs), "negatives": negatives}
+    return {"chunks": snapshot.rows, **splits, **synthetic, **pairs}
 
 
 def _batches(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
