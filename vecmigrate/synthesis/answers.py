@@ -10,7 +10,8 @@ from typing import Any
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"^\s*```[\w-]*\s*$", re.MULTILINE)
 _ITEM = re.compile(r"^(?:\(?\d{1,3}[.):\]]|[-*•–]|Q(?:uery|uestion)?\s?\d{1,3}[.:)])\s+(.*)$", re.IGNORECASE)
-_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s*([,\]}:]|$))')
+_LIST = re.compile(r'\[\s*(?=["{])')
+_SEPARATOR = re.compile(r"[\s,]*")
 _KEYS = ("query", "question", "text", "q")
 _REFUSAL = re.compile(
     r"^(?:i'?m sorry|i am sorry|sorry,|i can(?:'|no)t\b|i cannot\b|i'm unable|i am unable|as an ai\b|i won't)", re.IGNORECASE
@@ -22,21 +23,17 @@ def queries_of(content: str, *, cut: bool = False) -> list[str]:
     text = _FENCE.sub("", _THOUGHT.sub("", content)).strip()
     found = _from_json(text)
     if found is None:
-        found = _strings(text) if _begins_a_list(text) else list(_from_lines(text.splitlines(), cut=cut))
+        list_begins = _LIST.search(text)
+        found = list(_items(text, list_begins.end()) if list_begins else _from_lines(text.splitlines(), cut=cut))
     return [query for query in map(_bare, found) if query and not _REFUSAL.match(query.replace("’", "'"))]
 
 
 def _from_json(text: str) -> list[str] | None:
-    """What the whole answer, or its outermost brackets, say as JSON; None when they say nothing."""
-    spans = [text, *(text[text.find(a) : text.rfind(b) + 1] for a, b in ("[]", "{}") if a in text and b in text)]
-    for span in spans:
-        try:
-            value = json.loads(span)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, list | dict):
-            return list(_texts(value))
-    return None
+    """What the text says as JSON; None when it is none."""
+    try:
+        return list(_texts(json.loads(text)))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -52,24 +49,15 @@ def _texts(value: Any) -> Iterator[str]:
             yield from named[:1] or (text for item in value.values() if isinstance(item, list) for text in _texts(item))
 
 
-def _begins_a_list(text: str) -> bool:
-    return re.search(r'\[\s*(?:"|\{)', text) is not None
-
-
-def _strings(text: str) -> list[str]:
-    """The complete strings of a JSON list that breaks off; names of fields are not among them."""
-    found = []
-    for match in _STRING.finditer(text[text.find("[") :]):
-        if match[2] in (",", "]", "}"):
-            found += _decoded(match[0])
-    return found
-
-
-def _decoded(quoted: str) -> list[str]:
-    try:
-        return [json.loads(quoted)]
-    except ValueError:
-        return []
+def _items(text: str, place: int) -> Iterator[str]:
+    """The complete items of a JSON list from `place` on, to its end or to where it breaks off."""
+    decoder = json.JSONDecoder()
+    while separator := _SEPARATOR.match(text, place):
+        try:
+            value, place = decoder.raw_decode(text, separator.end())
+        except (ValueError, RecursionError):
+            return
+        yield from _texts(value)
 
 
 def _from_lines(lines: Iterable[str], *, cut: bool) -> Iterator[str]:
@@ -79,7 +67,7 @@ def _from_lines(lines: Iterable[str], *, cut: bool) -> Iterator[str]:
     items = [match[1] for match in map(_ITEM.match, taken) if match]
     for line in items or taken:
         if not line.endswith((":", "：")):  # the full-width colon of Chinese and Japanese
-            yield from _texts(_from_json(line)) if line.startswith("{") else [line]
+            yield from (_from_json(line) or [] if line.startswith("{") else [line])
 
 
 def _bare(query: str) -> str:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ from vecmigrate.errors import DataError, StoreUnavailable, UsageError
 from vecmigrate.synthesis.spending import Usage, estimated_tokens
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 ATTEMPTS = 6
@@ -102,7 +105,7 @@ class Endpoint:
         self._key = key
         self._stopped = threading.Event()
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx.Client(headers=headers, timeout=settings.timeout, follow_redirects=False)
+        self._client = httpx.Client(headers=headers, timeout=settings.timeout, follow_redirects=False, verify=_certificates())
 
     def ask(self, prompt: str) -> Reply:
         """The answer to one user message. Raises `StoreUnavailable`, `UsageError` and `RequestRefused`, see the module."""
@@ -188,6 +191,14 @@ class Endpoint:
 
 
 _AGAIN = "what was answered is kept: the same command goes on from there; lower [synthesis] concurrency if it is busy"
+
+
+@lru_cache(maxsize=1)
+def _certificates() -> ssl.SSLContext:
+    """Reading them takes a tenth of a second."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def _pause(state: RetryCallState) -> float:
