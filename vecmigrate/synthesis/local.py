@@ -48,7 +48,6 @@ class _Source:
     """One chunk with what the kinds need. `rarity` maps a word to the number of drawn chunks that hold it."""
 
     chunk: Chunk
-    sentences: tuple[tuple[str, ...], ...]
     rarity: Counter[str]
     drawn: int
     settings: SynthesisSection
@@ -57,6 +56,12 @@ class _Source:
         """The kind's own draw in this chunk."""
         seed = f"{self.settings.seed}\0{kind}\0{self.chunk.id}".encode("utf-8", "surrogatepass")
         return Random(hashlib.sha256(seed).digest())  # noqa: S311  # a seeded draw, no secret
+
+    def sentences(self) -> list[tuple[str, ...]]:
+        """Those of usable length, each as its words as written, in an order drawn once: kinds begin at different ends of it."""
+        found = list(_sentences(self.chunk.text))
+        self.random("sentences").shuffle(found)
+        return found
 
     def common(self, word: str) -> bool:
         """Whether the word says little."""
@@ -71,7 +76,7 @@ def local_queries(store: Source, settings: SynthesisSection) -> Generator:
         made: list[Candidate] = []
         barren = 0
         for chunk in drawn.chunks:
-            source = _Source(chunk, tuple(_sentences(chunk.text)), rarity, len(drawn.chunks), settings)
+            source = _Source(chunk, rarity, len(drawn.chunks), settings)
             found = _in_turn(source)
             barren += not found
             made += found
@@ -117,7 +122,7 @@ def _titles(source: _Source) -> Iterator[str]:
 
 def _keywords(source: _Source) -> Iterator[str]:
     random = source.random("keywords")
-    for sentence in random.sample(source.sentences, len(source.sentences)):
+    for sentence in source.sentences():
         kept = list(dict.fromkeys(word for word in words(normalised(" ".join(sentence))) if _telling(word, source)))
         rarest = set(sorted(kept, key=lambda word: (source.rarity[word], -len(word), word))[: random.randint(*KEYWORDS)])
         if len(rarest) >= KEYWORDS[0]:
@@ -129,7 +134,7 @@ def _telling(word: str, source: _Source) -> bool:
 
 
 def _telegraphic(source: _Source) -> Iterator[str]:
-    for sentence in source.random("sentence").sample(source.sentences, len(source.sentences)):
+    for sentence in reversed(source.sentences()):
         if not source.settings.copied_words:  # copies are wanted
             yield " ".join(sentence)
             continue

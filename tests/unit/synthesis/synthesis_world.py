@@ -52,7 +52,7 @@ def completion(content: Any, finish: str = "stop", usage: Any = None) -> dict[st
 def about(prompt: str) -> list[str]:
     """Two queries that the passage in the prompt answers, in other words than its own sentences."""
     w = prompt.rpartition("Passage:")[2].replace(".", "").split()
-    return [f"why does the {w[1]} {w[2]} break", f"{w[15]} {w[12]} repair"] if len(w) > 15 else ["nothing here"]
+    return [f"why does the {w[1]} {w[2]} break", f"{w[16]} {w[13]} repair"] if len(w) > 16 else ["nothing here"]
 
 
 @dataclass
