@@ -1,7 +1,7 @@
 """Queries out of the chunks' own words, with no service and no model.
 
     title      the chunk's title or heading, against every chunk that has it
-    keywords   the three to five rarest words of a sentence, in their order
+    keywords   the three to five most telling words of a sentence (frequent in the chunk, rare elsewhere: tf-idf), in their order
     sentence   a sentence without its commonest words: the inverse cloze task (Lee et al., ACL 2019), see below
     crop       a run of 8 to 20 words with some of them deleted, as Contriever crops (Izacard et al., TMLR 2022)
 
@@ -15,6 +15,7 @@ without spaces between words (Chinese, Japanese, Thai) give titles only.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,7 @@ DELETED = 0.2
 COMMON = 0.25
 """A word in more than this share of the chunks says little of any one of them."""
 
+_END = " .,;:|"
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n\s*\n|\n(?=\s*[-*•#|]|\s*\d+[.)])")
 _MARKUP = re.compile(r"[#*`|>_]+(?=\s|$)|(?<=\s)[#*`|>_]+|^[#*`|>_]+")
 
@@ -66,6 +68,10 @@ class _Source:
     def common(self, word: str) -> bool:
         """Whether the word says little."""
         return self.rarity[word] > max(1, COMMON * self.drawn)
+
+    def telling(self, word: str, times: int) -> float:
+        """How much a word that is so many times in the chunk says of it. Without its markup a word may be one that is in no chunk."""
+        return (1 + math.log(max(1, times))) * math.log(1 + self.drawn / max(1, self.rarity[word]))
 
 
 def local_queries(store: Source, settings: SynthesisSection) -> Generator:
@@ -116,17 +122,19 @@ def _sentences(text: str) -> Iterator[tuple[str, ...]]:
 
 
 def _titles(source: _Source) -> Iterator[str]:
-    if title := title_of(source.chunk):
+    if title := title_of(source.chunk).rstrip(_END):
         yield title
 
 
 def _keywords(source: _Source) -> Iterator[str]:
     random = source.random("keywords")
+    here = Counter(words(normalised(source.chunk.text)))
     for sentence in source.sentences():
         kept = list(dict.fromkeys(word for word in words(normalised(" ".join(sentence))) if _telling(word, source)))
-        rarest = set(sorted(kept, key=lambda word: (source.rarity[word], -len(word), word))[: random.randint(*KEYWORDS)])
-        if len(rarest) >= KEYWORDS[0]:
-            yield " ".join(word for word in kept if word in rarest)
+        weight = {word: source.telling(word, here[word]) for word in kept}
+        chosen = set(sorted(kept, key=lambda word: (-weight[word], word))[: random.randint(*KEYWORDS)])
+        if len(chosen) >= KEYWORDS[0]:
+            yield " ".join(word for word in kept if word in chosen)
 
 
 def _telling(word: str, source: _Source) -> bool:
@@ -140,7 +148,7 @@ def _telegraphic(source: _Source) -> Iterator[str]:
             continue
         kept = [token for token in sentence if not all(map(source.common, words(normalised(token))))]
         if KEYWORDS[0] <= len(kept):
-            yield " ".join(kept)
+            yield " ".join(kept).rstrip(_END)
 
 
 def _crops(source: _Source) -> Iterator[str]:
@@ -153,7 +161,7 @@ def _crops(source: _Source) -> Iterator[str]:
         start = random.randrange(len(tokens) - length + 1)
         run = tokens[start : start + length]
         gone = set(random.sample(range(1, length - 1), max(1, round(DELETED * length))))
-        yield " ".join(token for place, token in enumerate(run) if place not in gone)
+        yield " ".join(token for place, token in enumerate(run) if place not in gone).rstrip(_END)
 
 
 _KINDS: dict[str, Callable[[_Source], Iterator[str]]] = {

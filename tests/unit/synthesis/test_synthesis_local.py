@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vecmigrate.config import SynthesisSection
-from vecmigrate.querylog.wording import normalised, words
+from vecmigrate.querylog.wording import words
 from vecmigrate.records import Chunk
 from vecmigrate.synthesis import local_queries
 from vecmigrate.synthesis.drawing import draw_chunks
@@ -48,21 +48,16 @@ def test_keywords_are_three_to_five_words_that_few_chunks_have_in_their_order():
         assert set(said) & set(own[id])
 
 
+def test_keywords_are_what_the_chunk_repeats_and_others_lack():
+    text = "The used zylotron is before the marfane with the quendle in the plonk. Every zylotron is a zylotron, marfane and quendle."
+    made = texts([*corpus(10), Chunk("x", text)], kinds=["keywords"], per_chunk=2)
+    assert {"zylotron", "marfane", "quendle"} <= set(made["x",].split())
+
+
 def test_a_sentence_loses_the_words_that_most_chunks_have():
-    found = texts(corpus(), kinds=["sentence"], per_chunk=1)
     own = [word(7, place) for place in range(9)]
-    assert (
-        found["c007",]
-        in {
-            " ".join(own[:3]) + f" {own[3]}.",
-            f"{own[4]} {own[5]} {own[6]} fail.",
-            f"{own[4]} {own[5]} {own[6]}",
-        }
-        or len(found["c007",].split()) >= 3
-    )
-    for (id,), text in found.items():
-        assert " the " not in f" {text.lower()} "
-        assert normalised(text) not in normalised(next(c.text for c in corpus() if c.id == id))
+    made = [c.text for c in generated(corpus(), kinds=["sentence"], per_chunk=9).candidates if c.chunk_ids == ("c007",)]
+    assert sorted(made) == [" ".join(own[:4]), " ".join(own[4:7])]
 
 
 def test_a_sentence_stays_whole_where_copies_are_wanted():
@@ -75,7 +70,7 @@ def test_a_crop_is_a_run_of_words_with_some_deleted():
     for (id,), text in texts(corpus(), kinds=["crop"], per_chunk=1).items():
         chunk = next(c for c in corpus() if c.id == id)
         tokens, said = iter(chunk.text.split()), text.split()
-        assert all(any(token == other for other in tokens) for token in said), "words keep their order"
+        assert all(any(token == other.rstrip(".") for other in tokens) for token in (word.rstrip(".") for word in said)), "in their order"
         assert text not in chunk.text
         assert 6 <= len(said) <= 19
 
@@ -103,6 +98,13 @@ def test_a_chunk_that_gives_nothing_is_counted(text):
     made = generated([Chunk("a", text)], kinds=["title", "keywords"])
     assert made.candidates == ()
     assert made.unused == {"no title, and no sentence of usable length": 1}
+
+
+def test_a_word_that_is_only_there_without_its_markup_is_no_crash():
+    made = generated(
+        [Chunk("a", "Set __value__ and foo_ then _bar to the _baz_ of qux_ before the zylotron starts again")], kinds=["keywords"]
+    )
+    assert len(made.candidates) == 1
 
 
 def test_markup_is_no_part_of_a_query():
