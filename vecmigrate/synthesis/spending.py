@@ -1,4 +1,4 @@
-"""What asking costs, and when it has cost enough. Tokens are the server's figures; where it gives none, a third of the characters."""
+"""What asking costs, and when it has cost enough. Tokens are the server's figures; where it gives none, a third of the bytes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from vecmigrate.config import SynthesisSection
 
-CHARACTERS_PER_TOKEN = 3
-"""Low on purpose: an estimate that stops a budget should stop it early rather than late."""
+BYTES_PER_TOKEN = 3
+"""Of UTF-8. Low on purpose: an estimate that stops a budget should stop it early rather than late."""
 PER_MESSAGE = 8
 """Tokens that a chat format puts around a message."""
 UNKNOWN_ANSWER = 1000
@@ -36,7 +36,7 @@ class Usage:
 
 def estimated_tokens(text: str) -> int:
     """An upper guess for most languages."""
-    return math.ceil(len(text) / CHARACTERS_PER_TOKEN) + PER_MESSAGE
+    return math.ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN) + PER_MESSAGE
 
 
 def most_for(prompt: str, settings: SynthesisSection) -> Usage:

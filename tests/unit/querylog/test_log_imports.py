@@ -9,9 +9,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vecmigrate.errors import DataError
 from vecmigrate.querylog import judged_from_faq, judged_from_pairs
+from vecmigrate.querylog.finding import chunks_containing, chunks_with_text
 from vecmigrate.querylog.raters import Ballot, agreed, scale_warnings
 from vecmigrate.records import Judgment, Query
 from vecmigrate.testing.memory import MemoryStore, SourceRow
@@ -211,6 +214,29 @@ def test_no_warning_where_a_grade_says_no_or_all_are_alike():
         for number, grade in enumerate(grades):
             ballot.add("q", str(number), "r", grade)
         assert scale_warnings(ballot, None) == ()
+
+
+# Where a text is.
+
+WORD = st.sampled_from(["aa", "bb", "cc"])
+PASSAGE = st.lists(WORD, min_size=1, max_size=14).map(" ".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(PASSAGE, min_size=1, max_size=6), st.sets(PASSAGE, min_size=1, max_size=6))
+def test_chunks_that_contain_a_text_are_those_that_a_plain_search_finds(chunks, wanted):
+    store = MemoryStore([SourceRow(f"c{i}", f"{text.upper()}!", np.ones(64, dtype=np.float32)) for i, text in enumerate(chunks)])
+    expected = {
+        text: tuple(f"c{i}" for i, chunk in enumerate(chunks) if chunk == text or (len(text.split()) >= 5 and f" {text} " in f" {chunk} "))
+        for text in wanted
+    }
+    assert chunks_containing(store, wanted) == {text: ids for text, ids in expected.items() if ids}
+
+
+def test_chunks_with_equal_texts_are_all_found(store):
+    assert chunks_with_text(store, {TEXTS["b"], "nowhere"}) == {TEXTS["b"]: ("b",)}
+    assert chunks_with_text(store, {"Parcels  take three days."}) == {"Parcels  take three days.": ("b", "c")}
+    assert chunks_with_text(store, set()) == chunks_containing(store, set()) == {}
 
 
 # Questions and answers.

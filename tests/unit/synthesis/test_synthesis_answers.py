@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vecmigrate.config import SynthesisSection
 from vecmigrate.errors import UsageError
@@ -67,6 +71,28 @@ def test_an_answer_without_queries_gives_none(content):
 
 def test_deep_nesting_is_no_crash():
     assert isinstance(queries_of("[" * 100_000), list)
+
+
+PLAIN = st.text(st.characters(categories=("Lu", "Ll", "Lo")), min_size=1, max_size=8)
+QUERY = st.lists(PLAIN, min_size=2, max_size=6).map(" ".join)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(QUERY, min_size=1, max_size=5), st.data())
+def test_a_list_cut_anywhere_gives_a_beginning_of_it_and_no_half_query(queries, data):
+    whole = json.dumps(queries, ensure_ascii=data.draw(st.booleans()), indent=data.draw(st.sampled_from([None, 2])))
+    assert queries_of(whole) == queries
+    broken = whole[: data.draw(st.integers(3, len(whole)))]
+    found = queries_of(broken, cut=True)
+    assert found == queries[: len(found)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=300), st.booleans())
+def test_no_answer_is_a_crash_and_a_query_is_one_line(content, cut):
+    for query in queries_of(content, cut=cut):
+        assert query.strip() == query != ""
+        assert len(query.splitlines()) == 1
 
 
 def test_the_chunk_is_filled_in_as_it_stands():

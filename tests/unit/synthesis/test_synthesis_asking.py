@@ -251,6 +251,8 @@ def test_prices_and_estimates():
     assert price(Usage(1_000_000, 500_000), section) == 3.0
     assert price(Usage(1, 1), SynthesisSection()) is None
     assert estimated_tokens("x" * 30) == 18
+    assert estimated_tokens("語" * 30) == 38
+    assert estimated_tokens("\ud800") == 9
     assert most_for("x" * 30, SynthesisSection()) == Usage(18, 400)
     assert most_for("", SynthesisSection(max_tokens=0, body={"max_completion_tokens": 90})).received == 90
     assert most_for("", SynthesisSection(max_tokens=0)).received == 1000
