@@ -128,6 +128,54 @@ RungName = Literal["adapter", "query", "full"]
 """What is tuned: a matrix on the query side, the query encoder alone, or the whole model."""
 
 
+class SynthesisSection(Section):
+    """`[synthesis]`: queries made from the chunks where users' are few or none. Lengths are in words; money in whatever the prices are in.
+
+    `kind` is who makes them: `local` needs no service; `endpoint` sends chunks to `url`. `seed` draws the chunks, `request_seed` is sent.
+    """
+
+    kind: Literal["none", "local", "endpoint"] = "none"
+    max_chunks: int = Field(default=2000, ge=1)
+    per_chunk: int = Field(default=3, ge=1, le=20)
+    seed: int = 0
+    weight: float = Field(default=0.5, gt=0, le=1)
+    min_words: int = Field(default=2, ge=1)
+    max_words: int = Field(default=40, ge=1)
+    copied_words: int = Field(default=8, ge=0)
+    round_trip: int = Field(default=20, ge=0, le=1000)
+    kinds: tuple[Literal["title", "keywords", "sentence", "crop"], ...] = ("title", "keywords", "sentence")
+    url: str = ""
+    model: str = ""
+    api_key_env: str = ""
+    prompt: str = ""
+    concurrency: int = Field(default=4, ge=1, le=64)
+    batch: int = Field(default=20, ge=1)
+    timeout: float = Field(default=60.0, gt=0)
+    max_tokens: int = Field(default=400, ge=0)
+    temperature: float | None = Field(default=None, ge=0)
+    request_seed: int | None = None
+    body: dict[str, Any] = {}
+    budget_tokens: int | None = Field(default=None, ge=1)
+    budget_money: float | None = Field(default=None, gt=0)
+    price_per_million_in: float | None = Field(default=None, ge=0)
+    price_per_million_out: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.budget_money is not None and not self.priced:
+            raise ValueError("budget_money needs price_per_million_in and price_per_million_out")
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
+        if not self.kinds:
+            raise ValueError("kinds is empty; name at least one")
+        return self
+
+    @property
+    def priced(self) -> bool:
+        """Whether both prices are given."""
+        return self.price_per_million_in is not None and self.price_per_million_out is not None
+
+
 class TrainingSection(Section):
     """`[training]`: the settings of `vecmigrate train`. `learning_rate`, `epochs` and `loss` are chosen by measurement on the dev queries,
     within `budget_minutes`, where they aren't given.
@@ -197,6 +245,7 @@ class Config(Section):
     control: ControlSection
     log: LogSection = LogSection()
     dataset: DatasetSection = DatasetSection()
+    synthesis: SynthesisSection = SynthesisSection()
     training: TrainingSection = TrainingSection()
     encoding: EncodingSection = EncodingSection()
     gate: GateSection = GateSection()

@@ -94,3 +94,19 @@ def test_a_file_that_is_not_text_is_refused(folder):
     (folder / "vecmigrate.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="cannot be read"):
         load_config(folder / "vecmigrate.toml")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("budget_money = 2.0", "budget_money needs price_per_million_in and price_per_million_out"),
+        ("min_words = 9\nmax_words = 3", "min_words 9 is above max_words 3"),
+        ("kinds = []", "kinds is empty"),
+        ('kind = "remote"', "kind"),
+        ('api_key = "sk-1"', "synthesis.api_key is unknown"),
+    ],
+)
+def test_settings_of_synthesis_that_contradict_each_other_are_named(folder, keys, message):
+    write(folder, f"{GOOD}\n[synthesis]\n{keys}\n")
+    with pytest.raises(UsageError, match=message):
+        load_config()

@@ -109,10 +109,11 @@ def _trained_on(session: Session, version: IndexVersion) -> list[str]:
 
 def _unseen(session: Session, versions: tuple[IndexVersion, IndexVersion], dataset: Dataset) -> tuple[list[Query], tuple[str, ...]]:
     """The test queries that neither side's model has met in the training of an earlier round, and what there is to say of the others."""
-    from vecmigrate.dataset import Split, list_datasets, met_in_training
+    from vecmigrate.dataset import Split, caution, list_datasets, met_in_training
 
     here = {d.hash: d for d in list_datasets(session.folder("datasets"))}
-    queries, notes = dataset.queries(Split.TEST), []
+    queries = dataset.queries(Split.TEST)
+    notes = [unasked] if (unasked := caution(queries, "test queries")) else []
     met: set[str] = set()
     for side, version in zip(("control", "candidate"), versions, strict=True):
         others = [h for h in _trained_on(session, version) if h != dataset.hash]

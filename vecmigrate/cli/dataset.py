@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ from vecmigrate.errors import DataError, UsageError
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
     from vecmigrate.dataset import Dataset
+    from vecmigrate.encoding import Encoder
     from vecmigrate.querylog import JudgedLog
+    from vecmigrate.versions import IndexVersion
 
 
 @click.group("dataset")
@@ -20,34 +23,106 @@ def dataset_command() -> None:
     """Freeze chunks, queries and judgments for training and testing."""
 
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
 @dataset_command.command("build")
-@click.option("--queries", type=click.Path(path_type=Path, dir_okay=False), help="Judged queries instead of a log: JSONL with id and text.")
+@click.option("--queries", type=_FILE, help="Judged queries instead of a log: JSONL with id and text.")
+@click.option("--qrels", type=_FILE, help="Their judgments: query id, chunk id and grade, tab-separated.")
+@click.option("--pairs", type=_FILE, help="Pairs instead of a log: JSONL or CSV with query, chunk_id or the chunk's text, and a grade.")
+@click.option("--faq", type=_FILE, help="Questions and answers instead of a log: JSONL or CSV; answers are looked up in the chunks.")
+@click.option("--min-grade", type=float, help="The least grade of --qrels or --pairs that counts as relevant [default: above 0].")
 @click.option(
-    "--qrels", type=click.Path(path_type=Path, dir_okay=False), help="Their judgments: query id, chunk id and grade, tab-separated."
+    "--synthetic", type=click.Choice(["local", "endpoint", "none"]), help="Queries made from the chunks [default: as in [synthesis]]."
 )
+@click.option("--without-log", is_flag=True, help="Synthetic queries alone, although there is a log.")
 @click.pass_obj
-def build_command(session: Session, queries: Path | None, qrels: Path | None) -> None:
+def build_command(session: Session, /, synthetic: str | None, without_log: bool, **given: Any) -> None:
     """Split the log's queries into train, dev and test, mine hard negatives, and freeze it all under a content hash.
 
-    The store is only read. The same log, chunks and settings give the same hash.
+    The store is only read. The same log, chunks and settings give the same hash. Synthetic queries beside a log only train; alone they
+    are split, and their figures are an indication only. `endpoint` asks before it sends chunks anywhere.
     """
     from vecmigrate.dataset import build_dataset
     from vecmigrate.store import control_version
 
-    judged, lines = _judged(session, queries, qrels)
+    kind = synthetic or session.config.synthesis.kind
+    asked = None if _alone(session, kind, without_log, given) else _judged(session, **given)
     control = control_version(session.store, session.control.model)
     encoder = session.encoders.encoder_for(control)
-    dataset = build_dataset(session.store, control, encoder, judged, session.config.dataset, session.folder("datasets"))
+    made = None if kind == "none" else _synthetic(session, control, encoder, kind)
+    judged, lines = asked or (_enough(session, made), [])
+    extra = made if asked else None
+    dataset = build_dataset(session.store, control, encoder, judged, session.config.dataset, session.folder("datasets"), synthetic=extra)
     session.emit(_data(dataset), [*lines, *dataset.report, _where(dataset)], following="vecmigrate train")
 
 
-def _judged(session: Session, queries: Path | None, qrels: Path | None) -> tuple[JudgedLog, list[str]]:
-    if queries and qrels:
-        from vecmigrate.querylog import judged_from_files
+def _alone(session: Session, kind: str, without_log: bool, given: Mapping[str, Any]) -> bool:
+    """Whether there is nothing but synthetic queries."""
+    files = [name for name in ("queries", "qrels", "pairs", "faq") if given[name]]
+    if without_log and (kind == "none" or files):
+        why = f"--{files[0]} is given" if files else "no synthetic queries are asked for"
+        raise UsageError(f"--without-log leaves nothing out: {why}", hint="vecmigrate dataset build --synthetic local --without-log")
+    log = session.config.log
+    return without_log or (kind != "none" and not files and not (log.path or log.table or log.sql))
 
-        return judged_from_files(queries, qrels), []
-    if queries or qrels:
+
+def _synthetic(session: Session, control: IndexVersion, encoder: Encoder, kind: str) -> JudgedLog:
+    from vecmigrate.synthesis import endpoint_queries, local_queries, synthesise
+
+    settings = session.config.synthesis
+    if kind == "local":
+        return synthesise(session.store, control, encoder, settings, local_queries(session.store, settings))
+    with session.progress("ask") as bar:
+        task = bar.add_task("", total=None, status="")
+
+        def agree(plan: Sequence[str]) -> None:
+            bar.stop()
+            session.confirm(plan, what="this sends chunks to an endpoint")
+            bar.start()
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        generate = endpoint_queries(settings, session.folder("synthesis"), agree, root=session.config.root, progress=show)
+        return synthesise(session.store, control, encoder, settings, generate)
+
+
+def _enough(session: Session, made: JudgedLog | None) -> JudgedLog:
+    """The synthetic log, if a dataset can be made of it alone; what was left out and why is shown where it can't."""
+    from vecmigrate.dataset.splitting import FEWEST_QUERIES
+
+    if made is None:
+        raise UsageError(
+            "there is no query log and nothing in its place", hint="vecmigrate logs import, or dataset build --synthetic local"
+        )
+    if len(made.queries) < FEWEST_QUERIES:
+        for line in made.report.lines():
+            session.err.print(line)
+        raise DataError(
+            f"{len(made.queries)} synthetic queries are left; at least {FEWEST_QUERIES} are needed",
+            hint="the lines above say why; max_chunks, per_chunk, copied_words and round_trip under [synthesis] decide",
+        )
+    return made
+
+
+def _judged(
+    session: Session, queries: Path | None, qrels: Path | None, pairs: Path | None, faq: Path | None, min_grade: float | None
+) -> tuple[JudgedLog, list[str]]:
+    from vecmigrate.querylog import judged_from_faq, judged_from_files, judged_from_pairs
+
+    if bool(queries) != bool(qrels):
         raise UsageError("--queries and --qrels go together", hint="name both files, or neither to use the log of [log]")
+    if sum(map(bool, (queries, pairs, faq))) > 1:
+        raise UsageError("--queries with --qrels, --pairs and --faq are each in place of a log", hint="name one of them")
+    if min_grade is not None and not (qrels or pairs):
+        raise UsageError("--min-grade is for --qrels and --pairs", hint="a log's is min_rating under [log]")
+    if queries and qrels:
+        return judged_from_files(queries, qrels, min_grade=min_grade), []
+    if pairs:
+        return judged_from_pairs(pairs, session.store, min_grade=min_grade), []
+    if faq:
+        return judged_from_faq(faq, session.store), []
     from vecmigrate.cli.logs import read_log
 
     read, resolution, judged = read_log(session, session.config.log, session.config.root)

@@ -192,8 +192,10 @@ class Session:
         """A line of text is left whole where it goes into a file or a pipe; tables are always laid out."""
         self.out.print(part, soft_wrap=isinstance(part, str) and not self.out.is_terminal)
 
-    def confirm(self, plan: Sequence[str], *, typed: str | None = None) -> None:
-        """Show the plan and ask. `typed` is what must be typed instead of y. Raises `UsageError` without a terminal and without --yes."""
+    def confirm(self, plan: Sequence[str], *, typed: str | None = None, what: str = "this changes the store") -> None:
+        """Show the plan and ask. `typed` is what must be typed instead of y. Raises `UsageError` without a terminal and without --yes,
+        which says `what` needs agreement.
+        """
         import rich_click as click
 
         for line in plan:
@@ -201,7 +203,7 @@ class Session:
         if self.yes:
             return
         if not sys.stdin.isatty():
-            raise UsageError("this changes the store, and there is no terminal to ask", hint="look at the plan above, then add --yes")
+            raise UsageError(f"{what}, and there is no terminal to ask", hint="look at the plan above, then add --yes")
         agreed = click.confirm("Proceed?", err=True) if typed is None else click.prompt(f"Type {typed} to confirm", err=True) == typed
         if not agreed:
             raise VecmigrateError("not confirmed: nothing was done", hint=f"type {typed} exactly" if typed else "")

@@ -9,6 +9,7 @@ from vecmigrate.dataset.frozen import Dataset, latest, list_datasets
 from vecmigrate.dataset.pairs import DevSet, GradedPair, TrainingPair
 from vecmigrate.dataset.remining import remine
 from vecmigrate.dataset.splitting import Split
+from vecmigrate.dataset.unasked import caution
 
 __all__ = [
     "Dataset",
@@ -17,6 +18,7 @@ __all__ = [
     "Split",
     "TrainingPair",
     "build_dataset",
+    "caution",
     "latest",
     "list_datasets",
     "met_in_training",

@@ -1,6 +1,6 @@
 """From a judged log and a live store to a frozen dataset.
 
-    scan ─► chunks.parquet ─► judgments on what is there ─► groups ─► split ─┬─► train: pairs and hard negatives
+    scan ─► chunks.parquet ─► judgments on what is there ─► groups ─► split ─┬─► train, and synthetic queries: pairs and hard negatives
                                                                              ├─► dev: pool
                                                                              └─► test
 Memory grows with the judgments, never with the collection.
@@ -28,11 +28,13 @@ from vecmigrate.dataset.judged import what_is_known
 from vecmigrate.dataset.negatives import mine
 from vecmigrate.dataset.searching import Mining, how_to_search
 from vecmigrate.dataset.splitting import Split, refuse_too_few, split_queries
+from vecmigrate.dataset.unasked import caution, join_by_chunk, train_queries
 from vecmigrate.encoding.encoder import Encoder
 from vecmigrate.errors import DataError, WrongSpace
 from vecmigrate.querylog.judgments import JudgedLog
 from vecmigrate.records import Chunk, Judgment, Query
 from vecmigrate.store import Store
+from vecmigrate.synthesis.marking import MARK
 from vecmigrate.versions import IndexVersion, fingerprint_of
 
 
@@ -76,14 +78,34 @@ class _Frozen:
     report: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Divided:
+    """Queries with their groups and judgments, both sorted, the split of each query that has one, and how it came to that."""
+
+    queries: list[Query]
+    judgments: list[Judgment]
+    splits: dict[str, Split]
+    report: list[str]
+
+
 def build_dataset(
-    store: Store, control: IndexVersion, encoder: Encoder, judged: JudgedLog, settings: DatasetSection, folder: Path
+    store: Store,
+    control: IndexVersion,
+    encoder: Encoder,
+    judged: JudgedLog,
+    settings: DatasetSection,
+    folder: Path,
+    *,
+    synthetic: JudgedLog | None = None,
 ) -> Dataset:
     """Freeze the collection's chunks with the judged queries, and mine negatives with `encoder`, the control's, in a folder of `folder`.
 
     The same chunks, judgments, settings and control give the same hash and the dataset that is there already. A killed build leaves
-    nothing that counts as a dataset. Raises `DataError` when there are too few usable queries, no chunks, or the disk is full;
-    `WrongSpace` when the encoder is not the control's; and what the store and the encoder raise.
+    nothing that counts as a dataset. `synthetic` queries go into train alone, and only those that are no wording of a dev or test query;
+    given as `judged` they are split, and the report begins with what figures on them are worth.
+
+    Raises `DataError` when there are too few usable queries, no chunks, or the disk is full; `WrongSpace` when the encoder is not the
+    control's; and what the store and the encoder raise.
     """
     if encoder.model.fingerprint != control.model.fingerprint:
         raise WrongSpace(
@@ -93,19 +115,19 @@ def build_dataset(
     refuse_too_few(len(judged.queries))
     scorer = load_cross_encoder(settings.negative_filter) if settings.negative_filter else None
     with storage.workspace(folder) as place:
-        snapshot = _freeze_chunks(store, judged, settings, place / CHUNKS)
+        ids = frozenset(j.chunk_id for log in (judged, synthetic) if log for j in log.judgments).union(*judged.passed_over.values())
+        snapshot = _freeze_chunks(store, ids, settings, place / CHUNKS)
         exact, blocks = how_to_search(store, control, settings, snapshot.rows)
         mining = Mining(store, control, encoder, settings, exact, place / CHUNKS if blocks else None, scorer)
-        frozen = _prepare(mining, judged, snapshot, place / CHUNKS)
+        frozen = _prepare(mining, (judged, synthetic), snapshot, place / CHUNKS)
         return _freeze(place, frozen, snapshot, (control, settings), folder)
 
 
-def _freeze_chunks(store: Store, judged: JudgedLog, settings: DatasetSection, path: Path) -> _Snapshot:
+def _freeze_chunks(store: Store, judged: frozenset[str], settings: DatasetSection, path: Path) -> _Snapshot:
     def sample() -> Sequence[Chunk]:
         return store.sample(SAMPLE, seed=settings.seed)
 
-    told = {j.chunk_id for j in judged.judgments}.union(*judged.passed_over.values())
-    snapshot = _Snapshot(frozenset(told), Lottery(POOL_SIZE, settings.seed), find_document_key(sample, settings.document_key))
+    snapshot = _Snapshot(judged, Lottery(POOL_SIZE, settings.seed), find_document_key(sample, settings.document_key))
     storage.write_table(path, COLUMNS[CHUNKS], (snapshot.rows_of(batch) for batch in store.scan(batch_size=storage.BATCH)))
     if not snapshot.rows:
         raise DataError(f"the collection {store.collection} has no chunk with text", hint="vecmigrate inspect shows what is in it")
@@ -113,13 +135,11 @@ def _freeze_chunks(store: Store, judged: JudgedLog, settings: DatasetSection, pa
     return snapshot
 
 
-def _prepare(mining: Mining, judged: JudgedLog, snapshot: _Snapshot, chunks: Path) -> _Frozen:
-    queries, judgments, lines = _still_there(judged, snapshot.present)
-    refuse_too_few(len(queries), "whose chunks are still in the store")
-    grouped, grouping = group_queries(queries)
-    splits, splitting = split_queries(grouped, mining.settings)
+def _prepare(mining: Mining, logs: tuple[JudgedLog, JudgedLog | None], snapshot: _Snapshot, chunks: Path) -> _Frozen:
+    divided = _divide(logs, snapshot.present, mining.settings)
+    grouped, judgments, splits = divided.queries, divided.judgments, divided.splits
     by_split = {split: [query for query in grouped if splits.get(query.id) == split] for split in Split}
-    passed_over = {id: found for id, chunk_ids in judged.passed_over.items() if (found := chunk_ids & snapshot.present)}
+    passed_over = {id: found for id, chunk_ids in logs[0].passed_over.items() if (found := chunk_ids & snapshot.present)}
     known = what_is_known(grouped, judgments, lambda: storage.read_table(chunks, ["id", "text_hash", "document"]), passed_over)
     mined = mine(mining, by_split[Split.TRAIN], known, notes=(mining.line(),))
     dev = choose_dev_queries(by_split[Split.DEV], mining.settings.seed)
@@ -128,7 +148,7 @@ def _prepare(mining: Mining, judged: JudgedLog, snapshot: _Snapshot, chunks: Pat
     frozen, gone = _which_are_frozen({id for p in mined.pairs for id in p.negatives}.union(pool, *(ids for _, ids, _ in looked_at)), chunks)
     pool = [id for id in pool if id in frozen]
     told_apart = snapshot.key.lines(snapshot.documents, snapshot.rows)
-    report = [*judged.report.lines(), *lines, *grouping.lines(), *splitting.lines(), *mined.report.lines(), *told_apart, *gone]
+    report = [*divided.report, *mined.report.lines(), *told_apart, *gone]
     report.append(f"froze {snapshot.rows:,} chunks; dev searches {len(pool):,} of them for {len(dev):,} queries")
     return _Frozen(
         queries=[(q.id, q.text, q.group, splits[q.id].value, q.at, list(q.slices)) for q in grouped if q.id in splits],
@@ -137,6 +157,31 @@ def _prepare(mining: Mining, judged: JudgedLog, snapshot: _Snapshot, chunks: Pat
         candidates=[(id, [i for i in ids if i in frozen], sorted(passed)) for id, ids, passed in looked_at],
         pool=[("query", query.id) for query in dev] + [("chunk", id) for id in sorted(pool)],
         report=report,
+    )
+
+
+def _divide(logs: tuple[JudgedLog, JudgedLog | None], present: set[str], settings: DatasetSection) -> _Divided:
+    judged, synthetic = logs
+    queries, judgments, lines = _still_there(judged, present)
+    refuse_too_few(len(queries), "whose chunks are still in the store")
+    grouped, grouping = group_queries(queries)
+    grouped, joining = join_by_chunk(grouped, judgments)
+    splits, splitting = split_queries(grouped, settings)
+    warning = caution(queries)
+    steps = [*judged.report.lines(), *lines, *grouping.lines(), *joining, *splitting.lines()]
+    divided = _Divided(list(grouped), judgments, splits, [*([f"caution: {warning}"] if warning else []), *steps])
+    return divided if synthetic is None else _with_synthetic(divided, synthetic, present)
+
+
+def _with_synthetic(divided: _Divided, synthetic: JudgedLog, present: set[str]) -> _Divided:
+    queries, judgments, lines = _still_there(synthetic, present)
+    added = train_queries(queries, divided.queries, divided.splits)
+    ids = {query.id for query in added.queries}
+    return _Divided(
+        sorted([*divided.queries, *added.queries], key=lambda q: q.id),
+        sorted([*divided.judgments, *(j for j in judgments if j.query_id in ids)], key=lambda j: (j.query_id, j.chunk_id)),
+        divided.splits | dict.fromkeys(ids, Split.TRAIN),
+        [*divided.report, *synthetic.report.lines(), *lines, *added.lines()],
     )
 
 
@@ -209,7 +254,10 @@ def _intact(target: Path, hashed: str) -> Dataset | None:
 def _counts(frozen: _Frozen, snapshot: _Snapshot) -> Mapping[str, int]:
     splits = {f"{split.value}_queries": sum(row[3] == split for row in frozen.queries) for split in Split}
     negatives = sum(len(row[2]) for row in frozen.pairs)
-    return {"chunks": snapshot.rows, **splits, "judgments": len(frozen.judgments), "pairs": len(frozen.pairs), "negatives": negatives}
+    made = sum(any(name.startswith(MARK) for name in row[5]) for row in frozen.queries)
+    synthetic = {"synthetic_queries": made} if made else {}
+    pairs = {"judgments": len(frozen.judgments), "pairs": len(frozen.pairs), "negatives": negatives}
+    return {"chunks": snapshot.rows, **splits, **synthetic, **pairs}
 
 
 def _batches(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:

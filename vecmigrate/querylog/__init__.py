@@ -1,9 +1,11 @@
 """From a query log to judgments: read it, find its results in the store, and decide what users said.
 
-read_events ─► EventLog ─► resolve ─► ResolvedLog ─► judge ─► JudgedLog ◄─ judged_from_files
+read_events ─► EventLog ─► resolve ─► ResolvedLog ─► judge ─► JudgedLog ◄─ judged_from_files, judged_from_pairs, judged_from_faq
 """
 
+from vecmigrate.querylog.faq import judged_from_faq
 from vecmigrate.querylog.judgments import JudgedLog, JudgmentReport, JudgmentRules, judge
+from vecmigrate.querylog.pairs import judged_from_pairs
 from vecmigrate.querylog.qrels import judged_from_files
 from vecmigrate.querylog.readers import EventLog, ReadReport, read_events
 from vecmigrate.querylog.resolution import ResolutionReport, ResolvedLog, resolve
@@ -18,7 +20,9 @@ __all__ = [
     "ResolutionReport",
     "ResolvedLog",
     "judge",
+    "judged_from_faq",
     "judged_from_files",
+    "judged_from_pairs",
     "normalised",
     "read_events",
     "resolve",

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from vecmigrate.errors import DataError
 from vecmigrate.querylog import fields
-from vecmigrate.querylog.judgments import JudgedLog, JudgmentReport, length_slice
+from vecmigrate.querylog.imports import ImportReport
+from vecmigrate.querylog.judgments import JudgedLog, length_slice
+from vecmigrate.querylog.raters import Ballot, agreed
 from vecmigrate.querylog.rows import Problem, Row, file_rows, text_lines
 from vecmigrate.querylog.wording import normalised, words
 from vecmigrate.records import Judgment, Query
@@ -21,20 +23,25 @@ _TEXT_KEYS = ("text", "query", "user_query", "question")
 _TIME_KEYS = ("timestamp", "at", "created", "created_at", "date")
 
 
-def judged_from_files(queries: Path, qrels: Path) -> JudgedLog:
+def judged_from_files(queries: Path, qrels: Path, *, min_grade: float | None = None) -> JudgedLog:
     """Queries (`id`, `text`, and a time where there is one) with their judgments (query id, chunk id, grade).
 
-    A query without a relevant chunk is left out and counted. Raises `DataError` when a file can't be read or they don't join.
+    A pair that is graded more than once was judged by several people (`raters.agreed`); `min_grade` is the least grade that counts as
+    relevant, without it any above 0. A query without a relevant chunk is left out and counted. Raises `DataError` when a file can't be
+    read or they don't join.
     """
     dropped: Counter[str] = Counter()
+    set_aside: Counter[str] = Counter()
     asked = {query.id: query for query in _queries(queries, dropped)}
-    judgments: dict[tuple[str, str], Judgment] = {}
-    for judgment in read_qrels(qrels, dropped):
+    ballot = Ballot()
+    rows = 0
+    for rows, judgment in enumerate(read_qrels(qrels, dropped), 1):
         if judgment.query_id in asked:
-            judgments[judgment.query_id, judgment.chunk_id] = judgment
+            ballot.add(judgment.query_id, judgment.chunk_id, f"row {rows}", judgment.grade)
         else:
             dropped["judgments of queries that are not in the file"] += 1
-    usable = {j.query_id for j in judgments.values() if j.grade > 0}
+    judgments = agreed(ballot, min_grade, set_aside)
+    usable = {j.query_id for j in judgments if j.grade > 0}
     if not usable:
         raise DataError(
             f"no query of {queries} has a relevant chunk in {qrels}",
@@ -42,8 +49,16 @@ def judged_from_files(queries: Path, qrels: Path) -> JudgedLog:
         )
     dropped["queries without a relevant chunk"] += len(asked) - len(usable)
     kept = tuple(sorted((asked[id] for id in usable), key=lambda q: q.id))
-    held = tuple(sorted((j for j in judgments.values() if j.query_id in usable), key=lambda j: (j.query_id, j.chunk_id)))
-    report = JudgmentReport(len(asked), len(kept), len(held), sum(j.grade > 0 for j in held), dropped_queries=dict(+dropped))
+    held = tuple(sorted((j for j in judgments if j.query_id in usable), key=lambda j: (j.query_id, j.chunk_id)))
+    report = ImportReport(
+        events=rows,
+        queries=len(kept),
+        judgments=len(held),
+        positives=sum(j.grade > 0 for j in held),
+        dropped_queries=dict(+dropped),
+        set_aside=dict(set_aside),
+        source=qrels.name,
+    )
     return JudgedLog(kept, held, report)
 
 
@@ -52,12 +67,18 @@ def read_qrels(path: Path, dropped: Counter[str]) -> Iterator[Judgment]:
 
     A first line whose grade is no number is a header. Raises `DataError` when the file can't be read.
     """
+    header = True
     for row in _qrels_lines(path):
         judgment = None if isinstance(row, Problem) else _judgment(row[1])
         if judgment is not None:
             yield judgment
-        elif isinstance(row, Problem) or (row[0] > 1 and row[1].strip()):
+        elif isinstance(row, Problem) or (row[1].strip() and not (header and _is_header(row[1]))):
             dropped["lines of the qrels that could not be read"] += 1
+        header = header and not isinstance(row, Problem) and not row[1].strip()
+
+
+def _is_header(line: str) -> bool:
+    return len(_cells(line)) in (3, 4)
 
 
 def _qrels_lines(path: Path) -> Iterator[tuple[int, str] | Problem]:
@@ -67,8 +88,12 @@ def _qrels_lines(path: Path) -> Iterator[tuple[int, str] | Problem]:
         raise DataError(f"the qrels {path} cannot be read: {error.strerror}", hint="name a TSV of query id, chunk id, grade") from None
 
 
+def _cells(line: str) -> list[str]:
+    return line.split("\t") if "\t" in line else line.split()
+
+
 def _judgment(line: str) -> Judgment | None:
-    cells = line.split("\t") if "\t" in line else line.split()
+    cells = _cells(line)
     if len(cells) not in (3, 4):
         return None
     try:

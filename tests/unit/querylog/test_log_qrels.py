@@ -80,8 +80,22 @@ def test_a_negative_grade_is_not_relevant(files):
     assert [judgment.grade for judgment in log.judgments] == [1.0, 0.0]
 
 
-def test_a_judgment_given_twice_is_the_later_one(files):
-    assert files(QUERIES, "q1 d1 1\nq1 d1 3\n").judgments == (Judgment("q1", "d1", 3.0),)
+def test_a_pair_graded_twice_was_judged_by_two(files):
+    assert files(QUERIES, "q1 d1 1\nq1 d1 3\n").judgments == (Judgment("q1", "d1", 2.0),)
+    log = files(QUERIES, "q1 d1 1\nq1 d1 1\nq1 d1 0\nq2 d2 1\nq2 d3 1\nq2 d3 0\n")
+    assert log.judgments == (Judgment("q1", "d1", pytest.approx(2 / 3), pytest.approx(2 / 3)), Judgment("q2", "d2", 1.0))
+    assert log.report.set_aside["raters evenly split, no judgment made"] == 1
+
+
+def test_the_least_grade_that_counts_as_relevant_can_be_named(files, tmp_path):
+    files(QUERIES, "q1 d1 3\nq1 d2 2\nq2 d1 2\n")
+    log = judged_from_files(tmp_path / "queries.jsonl", tmp_path / "qrels.tsv", min_grade=3)
+    assert log.judgments == (Judgment("q1", "d1", 1.0), Judgment("q1", "d2", 0.0))
+
+
+def test_only_the_first_line_with_text_may_be_a_header(files):
+    log = files(QUERIES, "\nqid iter docid rel\nq1 0 d1 1\nqid iter docid rel\n")
+    assert log.report.dropped_queries["lines of the qrels that could not be read"] == 1
 
 
 def test_files_that_do_not_join_are_refused(files):
