@@ -1,12 +1,14 @@
 """From a query log to judgments: read it, find its results in the store, and decide what users said.
 
-read_events ─► EventLog ─► resolve ─► ResolvedLog ─► judge ─► JudgedLog ◄─ judged_from_files
+read_events (format, scope, redaction) ─► EventLog ─► resolve ─► ResolvedLog ─► judge ─► JudgedLog ◄─ judged_from_files
 """
 
-from vecmigrate.querylog.judgments import JudgedLog, JudgmentReport, JudgmentRules, judge
+from vecmigrate.querylog.judgments import JudgedLog, JudgmentReport, judge
 from vecmigrate.querylog.qrels import judged_from_files
 from vecmigrate.querylog.readers import EventLog, ReadReport, read_events
+from vecmigrate.querylog.redaction import redacted
 from vecmigrate.querylog.resolution import ResolutionReport, ResolvedLog, resolve
+from vecmigrate.querylog.rules import JudgmentRules
 from vecmigrate.querylog.wording import normalised
 
 __all__ = [
@@ -21,5 +23,6 @@ __all__ = [
     "judged_from_files",
     "normalised",
     "read_events",
+    "redacted",
     "resolve",
 ]
