@@ -101,14 +101,14 @@ LOG_COLUMNS = (
     "approved_ids",
     "tenant",
     "dwell_seconds",
-    "position",
-    "clicks",
+    "clicked_position",
+    "click_count",
 )
 """The fields of a flattened search-log row, named as in User Behavior Insights where that has a name.
 
 `ratings` maps a reference to a number; the `_ids` fields are lists (or text: a JSON array, or comma-separated).
-`approved_ids` were cited by an answer that was rated good. `dwell_seconds`, `position` (rank 1 first) and `clicks` (how many the row
-stands for) are those of the row's clicks.
+`approved_ids` were cited by an answer that was rated good. `dwell_seconds`, `clicked_position` (rank 1 first) and `click_count` (how
+many the row stands for) are those of the row's clicks.
 """
 
 

@@ -54,14 +54,14 @@ class FeedbackKind(StrEnum):
 class Feedback:
     """One user's act on one chunk. `ref` is what the log names: an id, a metadata value or the text itself.
 
-    `count` is how many people's acts an aggregated row stands for. `position` (rank 1 first) and `dwell` (seconds) are what is
-    known of the act, not which act it is, so two acts that differ in them only are equal.
+    `count` (how many people's acts an aggregated row stands for), `position` (rank 1 first) and `dwell` (seconds) are what is known of
+    the act, not which act it is, so two acts that differ in them only are equal.
     """
 
     ref: str
     kind: FeedbackKind
     value: float = 1.0
-    count: int = 1
+    count: int = field(default=1, compare=False)
     position: float | None = field(default=None, compare=False)
     dwell: float | None = field(default=None, compare=False)
 

@@ -68,7 +68,7 @@ class _Search:
         there = self.acts.get(act, act)
         position = min((at for at in (there.position, act.position) if at is not None), default=None)
         dwell = max((time for time in (there.dwell, act.dwell) if time is not None), default=None)
-        self.acts[act] = replace(act, position=position, dwell=dwell)
+        self.acts[act] = replace(act, position=position, dwell=dwell, count=max(there.count, act.count))
 
     def absorb(self, other: _Search) -> None:
         """Take over what another row says of the same search; the earliest time is the search's."""
@@ -162,18 +162,30 @@ class Assembly:
 
     def _qualify_clicks(self, search: _Search, read: Mapping[str, Any]) -> None:
         """Say of the row's clicks how long they lasted, at which rank they were, and how many there were: 0 is none."""
-        said = {name: _number(name, read[name]) for name in ("dwell_seconds", "position", "clicks")}
         clicks = [act for act in search.acts.values() if act.kind is FeedbackKind.CLICK]
-        if all(value is None for value in said.values()) or not clicks:
+        if not clicks:
             return
-        times = said["clicks"]
-        if said["position"] is not None and len(clicks) > 1:
-            raise ValueError(f"position is one rank, and clicked_ids has {len(clicks)} ids")
+        times = self._number(read["click_count"])
+        position = self._number(read["clicked_position"], least=1) if len(clicks) == 1 else None
+        dwell = self._number(read["dwell_seconds"])
         for act in clicks:
-            del search.acts[act]
-            if times is None or times >= 1:
-                count = 1 if times is None else int(times)
-                search.note(replace(act, count=count, position=said["position"], dwell=said["dwell_seconds"]))
+            if times is not None and times < 1:
+                del search.acts[act]
+            else:
+                search.note(replace(act, count=int(times or 1), position=position, dwell=dwell))
+
+    def _number(self, value: Any, *, least: float = 0) -> float | None:
+        """A number from `least` on; None for none. One that can't be read costs its row no more than itself."""
+        if value is None or value == "":
+            return None
+        try:
+            number = fields.rating(value)
+        except ValueError:
+            number = -1.0
+        if number >= least:
+            return number
+        self._notes["ranks, dwell times or click counts could not be read; their rows are kept without them"] += 1
+        return None
 
     def _references(self, read: Mapping[str, Any], name: str) -> tuple[str, ...]:
         try:
@@ -217,7 +229,7 @@ class Assembly:
         elif name in CITATIONS:
             search.note(Feedback(ref, FeedbackKind.CITATION))
         else:
-            position, dwell = _number("position", _first(values, (_ORDINAL,))), _number("dwell_seconds", _first(values, _DWELL))
+            position, dwell = self._number(_first(values, (_ORDINAL,)), least=1), self._number(_first(values, _DWELL))
             search.note(Feedback(ref, FeedbackKind.CLICK, position=position, dwell=dwell))
         return True
 
@@ -246,19 +258,6 @@ def _first(values: Mapping[str, Any], paths: tuple[str, ...]) -> Any:
         if value is not _ABSENT and value is not None:
             return value
     return None
-
-
-def _number(name: str, value: Any) -> float | None:
-    """A number that is not negative; None for null and empty text. A rank below 1 is none: some logs count from 0, which can't be told."""
-    if value is None or value == "":
-        return None
-    try:
-        number = fields.rating(value)
-    except ValueError:
-        raise ValueError(f"{name}: {value!r} is not a number") from None
-    if number < 0 or (name == "position" and number < 1):
-        raise ValueError(f"{name}: {number:g} is not a {'rank, which counts from 1' if name == 'position' else 'number from 0 on'}")
-    return number
 
 
 def _ratings(value: Any, shown: tuple[str, ...]) -> tuple[tuple[str, float], ...]:

@@ -22,10 +22,8 @@ def key_of(event: QueryEvent) -> Key:
 
 
 def ranked(act: Feedback, event: QueryEvent) -> float | None:
-    """The rank of what was acted on: as logged, else its place among what was shown; None where neither says."""
-    if act.position is not None or act.ref not in event.shown:
-        return act.position
-    return float(event.shown.index(act.ref) + 1)
+    """The rank of what was acted on: its place among what was shown, else as logged (some count from 0); None where neither says."""
+    return float(event.shown.index(act.ref) + 1) if act.ref in event.shown else act.position
 
 
 def propensities_of(events: Sequence[QueryEvent], chunk_of: Mapping[str, str], rules: JudgmentRules) -> Propensities:

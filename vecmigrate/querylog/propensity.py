@@ -56,7 +56,7 @@ class Propensities:
         return (1 - share) * self._whole(below) + share * self._whole(below + 1)
 
     def _whole(self, rank: int) -> float:
-        return min(1.0, max(LEAST, self.by_rank.get(rank, rank**-self.eta)))
+        return min(1.0, max(LEAST, self.by_rank.get(rank, math.pow(rank, -self.eta))))
 
     def weight(self, position: float | None) -> float:
         """What a click there counts for, in clicks at rank 1: 1/p, at most `LARGEST_WEIGHT`. Without a position, or when off, 1."""

@@ -27,6 +27,7 @@ _USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "clicked_ids": ("clicks", "clicked", "clicked_id", "click_id", "docid", "doc_id", "document_id", "chunk_id"),
     "cited_ids": ("citations", "cited", "sources", "source_ids"),
     "ratings": ("rating", "grades", "feedback", "scores"),
+    "tenant": ("tenant_id", "organization", "organisation", "org_id", "workspace_id", "customer"),
     "query_response_hit_ids": ("results", "shown", "hits", "retrieved", "retrieved_ids", "shown_ids"),
 }
 

@@ -217,7 +217,7 @@ def test_a_mapped_column_that_is_not_there_is_an_error(tmp_path):
 
 
 def test_a_log_that_says_nothing_of_what_was_right_is_refused(tmp_path):
-    with pytest.raises(DataError, match="none of the columns clicked_ids, cited_ids, ratings") as caught:
+    with pytest.raises(DataError, match="none of the columns clicked_ids, cited_ids, approved_ids, ratings") as caught:
         read(tmp_path, jsonl({"user_query": "vpn", "clicks": ["d1"]}))
     assert caught.value.hint == 'under [log.columns] write: clicked_ids = "clicks"'
 
