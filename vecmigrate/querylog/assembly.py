@@ -252,10 +252,15 @@ def walk(values: Mapping[str, Any], path: str) -> Any:
     return walk(inner, rest) if rest and isinstance(inner, Mapping) else _ABSENT
 
 
+def present(found: Any) -> bool:
+    """Whether `walk` found a value other than null."""
+    return found is not _ABSENT and found is not None
+
+
 def _first(values: Mapping[str, Any], paths: tuple[str, ...]) -> Any:
     for path in paths:
         value = walk(values, path)
-        if value is not _ABSENT and value is not None:
+        if present(value):
             return value
     return None
 
