@@ -136,7 +136,7 @@ class _Reading:
             take()
         except (ValueError, RecursionError, TypeError, AttributeError) as error:
             why = str(error) if isinstance(error, ValueError) else "a value is of another kind than expected, or nested too deeply"
-            self.fail(Problem(row.line, why))
+            self.fail(Problem(row.line, f"{row.file}: {why}" if row.file else why))
 
     def fail(self, problem: Problem) -> None:
         """Note a line that was passed over."""
@@ -225,8 +225,12 @@ def _open(log: LogSection, root: Path, rows: RowSource | None) -> tuple[str, Ite
 def _files(root: Path, paths: tuple[Path, ...], notes: Counter[str]) -> Iterator[Row | Problem]:
     for path in paths:
         for found in file_rows(root / path, notes):
-            named = isinstance(found, Problem) and len(paths) > 1
-            yield Problem(found.line, f"{path.name}: {found.why}") if named else found  # type: ignore[union-attr]
+            if len(paths) == 1:
+                yield found
+            elif isinstance(found, Row):
+                yield replace(found, file=path.name)
+            else:
+                yield Problem(found.line, f"{path.name}: {found.why}")
 
 
 def _no_retrieval(source: str, name: str, reading: _Reading) -> DataError:

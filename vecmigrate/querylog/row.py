@@ -9,10 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. `line` counts from 1, in lines for text files and in rows for the others."""
+    """One row. `line` counts from 1, in lines for text files and in rows for the others; `file` is named where there are several."""
 
     line: int
     values: Mapping[str, Any]
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
