@@ -44,18 +44,23 @@ def _is_card(match: re.Match[str]) -> bool:
 
 
 def _is_iban(match: re.Match[str]) -> bool:
-    """Its remainder by 97 is 1 (ISO 13616)."""
+    """Its remainder by 97 is 1 (ISO 13616). Words after a product number can have that by accident, but not ten digits."""
     compact = match.group().replace(" ", "").upper()
+    if len(_digits(compact)) < 10:
+        return False
     number = "".join(str(int(letter, 36)) for letter in compact[4:] + compact[:4])
     return 15 <= len(compact) <= 34 and int(number) % 97 == 1
 
 
 def _is_ipv4(match: re.Match[str]) -> bool:
-    """Four numbers up to 255, but a version has such too: after the word, or where all are single digits, it is one."""
+    """Four numbers up to 255, but a version has such too: after the word, or where all are single digits, it is one. Loopback addresses
+    and netmasks are everybody's.
+    """
     parts = match.group().split(".")
     if all(len(part) == 1 for part in parts) or _VERSION_WORD.search(match.string[: match.start()]):
         return False
-    return all(int(part) <= 255 and (part == "0" or part[0] != "0") for part in parts)
+    shared = parts[0] in ("0", "127") or parts[:2] == ["255", "255"]
+    return not shared and all(int(part) <= 255 and (part == "0" or part[0] != "0") for part in parts)
 
 
 def _is_ipv6(match: re.Match[str]) -> bool:
@@ -80,9 +85,9 @@ def _is_email(match: re.Match[str]) -> bool:
 
 
 def _is_mixed(match: re.Match[str]) -> bool:
-    """Letters and digits as chance mixes them; words and type names are not."""
+    """Letters and digits as chance mixes them, in both cases with digits in three places; `Wow64RevertWow64FsRedirection` is a name."""
     text = match.group()
-    return sum(map(str.isdigit, text)) >= 4 and text.upper() != text and text.lower() != text
+    return len(re.findall(r"\d+", text)) >= 3 and text.upper() != text and text.lower() != text
 
 
 def _is_hex(match: re.Match[str]) -> bool:
@@ -109,7 +114,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Check], ...] = (
     ("token", re.compile(r"\bxox[abprs]-[\w-]{10,}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bAIza[\w-]{30,}|\bhf_\w{20,}"), _always),
     ("iban", re.compile(r"(?i)\b[a-z]{2}\d{2}(?: ?[a-z0-9]{4}){2,7}(?: ?[a-z0-9]{1,3})?\b"), _is_iban),
     ("card", re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])"), _is_card),
-    ("token", re.compile(r"(?i)(?<![\w-])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?![\w-])"), _always),
+    ("token", re.compile(r"(?i)(?<![\w{-])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?![\w-])"), _always),
     ("token", re.compile(r"(?i)\b[0-9a-f]{32,}\b"), _is_hex),
     ("token", re.compile(r"\b[A-Za-z0-9]{24,}\b"), _is_mixed),
     ("ip", re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)"), _is_ipv4),
@@ -119,7 +124,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Check], ...] = (
     ("phone", re.compile(r"(?<![\w.-])\(0?\d{2,4}\) ?\d{3,4}[ -]?\d{3,5}(?![\w-])"), _is_phone),
     ("phone", re.compile(r"(?<![\w.-])[2-9]\d{2}([-.])[2-9]\d{2}\1\d{4}(?![\w-])"), _is_phone),
     ("phone", re.compile(r"(?<![\w.-])0[1-9]\d{1,3}[ /-]\d{3,4}[ -]?\d{3,5}(?![\w-])"), _is_phone),
-    ("phone", re.compile(r"(?<![\w.-])0\d([ .])\d{2}(?:\1\d{2}){3}(?![\w.-])"), _is_phone),
+    ("phone", re.compile(r"(?<![\w.-])0[1-9]([ .])\d{2}(?:\1\d{2}){3}(?![\w.-])"), _is_phone),
     ("phone", re.compile(r"(?<![\w.-])0(?:1[567]|7\d)\d{8}(?![\w-])"), _is_phone),
     ("number", re.compile(rf"(?<![\w.,-])\d{{{LONGEST_PLAIN_NUMBER + 1},}}(?![\w-]|[.,]\d)"), _always),
 )

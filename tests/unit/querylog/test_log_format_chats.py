@@ -32,7 +32,15 @@ def source(file, *texts, type="file"):
 
 def answer(content="In the settings [1].", sources=None, **more):
     found = [source("f1", TEXTS[0]), source("f2", *TEXTS[1:])] if sources is None else sources
-    return {"id": "m2", "parentId": "m1", "childrenIds": [], "role": "assistant", "content": content, "sources": found, "timestamp": 1714996800} | more
+    return {
+        "id": "m2",
+        "parentId": "m1",
+        "childrenIds": [],
+        "role": "assistant",
+        "content": content,
+        "sources": found,
+        "timestamp": 1714996800,
+    } | more
 
 
 QUESTION = {"id": "m1", "parentId": None, "childrenIds": ["m2"], "role": "user", "content": "reset password", "timestamp": 1714996790}
@@ -92,7 +100,8 @@ def test_no_thumb_and_a_thumb_down_make_no_label(tmp_path, rating, noted):
 
 
 @pytest.mark.parametrize(
-    ("queries", "text"), [(["password reset steps"], "password reset steps"), (["a one", "another"], "reset password"), ([], "reset password")]
+    ("queries", "text"),
+    [(["password reset steps"], "password reset steps"), (["a one", "another"], "reset password"), ([], "reset password")],
 )
 def test_the_one_rewritten_query_is_what_was_searched_for(tmp_path, queries, text):
     status = [{"action": "knowledge_search", "done": False}, {"action": "queries_generated", "queries": queries, "done": False}]
@@ -100,7 +109,14 @@ def test_the_one_rewritten_query_is_what_was_searched_for(tmp_path, queries, tex
 
 
 def test_rows_of_messages_and_feedback(tmp_path):
-    question = {"id": "m1", "chat_id": "c1", "user_id": "u3", "role": "user", "parent_id": None, "content": '[{"type": "text", "text": "reset password"}]'}
+    question = {
+        "id": "m1",
+        "chat_id": "c1",
+        "user_id": "u3",
+        "role": "user",
+        "parent_id": None,
+        "content": '[{"type": "text", "text": "reset password"}]',
+    }
     reply = {
         "id": "m2",
         "chat_id": "c1",
@@ -154,7 +170,16 @@ MESSAGES = [
     }
 ]
 RESOURCES = [
-    {"id": f"r{i}", "message_id": "m1", "position": i + 1, "dataset_id": "ds", "document_id": "d", "segment_id": f"seg{i}", "score": 0.9, "content": text}
+    {
+        "id": f"r{i}",
+        "message_id": "m1",
+        "position": i + 1,
+        "dataset_id": "ds",
+        "document_id": "d",
+        "segment_id": f"seg{i}",
+        "score": 0.9,
+        "content": text,
+    }
     for i, text in enumerate(TEXTS)
 ]
 LIKE = [{"id": "f", "message_id": "m1", "rating": "like", "from_source": "user"}]

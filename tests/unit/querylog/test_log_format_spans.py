@@ -21,7 +21,10 @@ DOCUMENTS = [
     {"document.id": "n1", "document.content": "Reset it in the settings.", "document.score": 0.8, "document.metadata": {"page": 1}},
     {"document.id": "n2", "document.content": "Ask the help desk.", "document.score": 0.7},
 ]
-PLAIN = [{"document.content": "Reset it in the settings.\n", "document.metadata": '{"source": "a.md"}'}, {"document.content": "Ask the help desk."}]
+PLAIN = [
+    {"document.content": "Reset it in the settings.\n", "document.metadata": '{"source": "a.md"}'},
+    {"document.content": "Ask the help desk."},
+]
 
 
 def dataframe_row(documents=DOCUMENTS, span="s2", **more):
@@ -129,7 +132,13 @@ def test_with_resolve_by_text_the_text_goes_before_the_id(tmp_path):
 
 @pytest.mark.parametrize(
     "said",
-    [{"score": 1}, {"result.score": 1.0}, {"result": {"score": 1, "label": "x"}}, {"result": '{"label": "relevant"}'}, {"label": "Relevant"}],
+    [
+        {"score": 1},
+        {"result.score": 1.0},
+        {"result": {"score": 1, "label": "x"}},
+        {"result": '{"label": "relevant"}'},
+        {"label": "Relevant"},
+    ],
 )
 def test_people_rate_documents_by_position_from_0(tmp_path, said):
     log = export(tmp_path, ("spans.jsonl", [dataframe_row()]), ("notes.jsonl", [annotation(1, **said), annotation(0, label="irrelevant")]))
@@ -138,12 +147,19 @@ def test_people_rate_documents_by_position_from_0(tmp_path, said):
 
 def test_annotations_join_by_the_spans_row_id_too(tmp_path):
     spans = [{**dataframe_row(), "id": 41}]
-    notes = [{"id": 1, "span_rowid": 41, "name": "relevance", "annotator_kind": "HUMAN", "document_position": 0, "score": 1.0, "label": None}]
+    notes = [
+        {"id": 1, "span_rowid": 41, "name": "relevance", "annotator_kind": "HUMAN", "document_position": 0, "score": 1.0, "label": None}
+    ]
     assert only(export(tmp_path, ("spans.jsonl", spans), ("document_annotations.jsonl", notes))).feedback == (Feedback("n1", RATING, 1.0),)
 
 
 def test_annotations_that_fit_nothing_are_counted_and_never_guessed(tmp_path):
-    notes = [annotation(7, score=1), annotation(0), annotation(0, score=1, span_id="elsewhere"), annotation(0, score=1, annotator_kind="LLM")]
+    notes = [
+        annotation(7, score=1),
+        annotation(0),
+        annotation(0, score=1, span_id="elsewhere"),
+        annotation(0, score=1, annotator_kind="LLM"),
+    ]
     log = export(tmp_path, ("spans.jsonl", [dataframe_row()]), ("notes.jsonl", notes))
     assert only(log).feedback == ()
     assert log.report.notes == {

@@ -14,7 +14,12 @@ from .format_files import approved, export
 TEXTS = ["Reset it in the settings.", "Ask the help desk."]
 LANGCHAIN = [{"id": None, "metadata": {"source": "a.md"}, "page_content": text, "type": "Document"} for text in TEXTS]
 SERIALISED = [
-    {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "document", "Document"], "kwargs": {"page_content": text, "metadata": {}}}
+    {
+        "lc": 1,
+        "type": "constructor",
+        "id": ["langchain", "schema", "document", "Document"],
+        "kwargs": {"page_content": text, "metadata": {}},
+    }
     for text in TEXTS
 ]
 

@@ -95,6 +95,13 @@ def test_what_has_a_personal_form_is_replaced(text, expected):
         "order 12345678",
         "ratio 3.14159265358979323846",
         "wer ist Anna Berg",
+        "SU700XLINET, SU1000XLINET battery technology",
+        "SR1630GP motherboard chipset",
+        "0x11 49 00 00 00 00 00 00 28 9E",
+        "calls Wow64RevertWow64FsRedirection",
+        "CLSID {42aedc87-2188-41fd-b9a3-0c966feabec1}",
+        "connection refused 127.0.0.1:5432",
+        "netmask 255.255.254.0 and 0.0.0.0",
     ],
 )
 def test_what_products_are_searched_by_survives(text):
