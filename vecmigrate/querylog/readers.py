@@ -146,7 +146,7 @@ class _Reading:
 
 
 def _format_of(log: LogSection, reading: _Reading) -> tuple[str, list[Row]]:
-    """The format's name, and the rows that were read to find it. `[log.columns]` with our names means rows."""
+    """The format's name, and the rows that were read to find it. `[log.columns]` means rows, and so does a row in our own names."""
     ours = [name for name in log.columns if name != "tenant"]
     if log.format not in ("auto", ROWS) and ours:
         raise UsageError(
@@ -156,7 +156,7 @@ def _format_of(log: LogSection, reading: _Reading) -> tuple[str, list[Row]]:
     if log.format != "auto" or ours:
         return (ROWS if log.format == "auto" else log.format), []
     head = list(islice(reading.rows(), DETECTED_BY))
-    found = detect(row.values for row in head)
+    found = () if any("user_query" in row.values for row in head) else detect(row.values for row in head)
     if len(found) > 1:
         raise DataError(
             f"{reading.source} looks like {' and '.join(found)}",

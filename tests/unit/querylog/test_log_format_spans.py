@@ -304,6 +304,11 @@ def test_mapped_columns_mean_rows_whatever_else_they_hold(tmp_path):
     assert (log.report.format, only(log).shown) == ("rows", ("a", "b"))
 
 
+def test_rows_in_our_own_names_are_rows_whatever_else_they_hold(tmp_path):
+    row = {"user_query": "vpn", "query": "vpn", "answer": "so", "conversation_id": "c", "clicked_ids": ["d1"]}
+    assert export(tmp_path, ("log.jsonl", [row])).report.format == "rows"
+
+
 def test_a_format_and_mapped_columns_contradict_each_other(tmp_path):
     with pytest.raises(UsageError, match="renames user_query, and format 'phoenix' has names of its own"):
         export(tmp_path, ("spans.jsonl", [dataframe_row()]), format="phoenix", columns={"user_query": "q"})

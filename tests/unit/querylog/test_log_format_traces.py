@@ -124,6 +124,9 @@ def test_stars_need_to_be_told_from_where_on_they_are_good(tmp_path):
     tables = ("observations.jsonl", [root(), observation()]), ("scores.jsonl", [score(3, "star-rating")])
     assert approved(export(tmp_path, *tables, min_rating=4)) == [[]]
     assert approved(export(tmp_path, *tables, min_rating=3)) == [[TEXTS[0]]]
+    unsaid = export(tmp_path, *tables)
+    assert approved(unsaid) == [[TEXTS[0]]]
+    assert any("1 ratings of answers are above 1, so they may be stars" in line for line in unsaid.report.lines())
 
 
 def test_what_is_none_of_langfuses_rows_is_named(tmp_path):

@@ -225,7 +225,7 @@ def test_one_tenant_can_be_kept_alone(tmp_path):
 
 def test_a_tenant_that_is_not_there_is_an_error_with_the_count(tmp_path):
     with pytest.raises(
-        DataError, match="nothing is left of the 1 searches of the query log log.jsonl: 1 not of the tenant 'acme'"
+        DataError, match=r"nothing is left of the 1 searches of the query log log\.jsonl: 1 not of the tenant 'acme'"
     ) as caught:
         judged(tmp_path, search(), only_tenant="acme")
     assert "[log.columns]" in caught.value.hint

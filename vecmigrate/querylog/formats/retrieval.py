@@ -32,6 +32,7 @@ _BAD = frozenset({"bad", "down", "thumbs_down", "thumbs-down", "thumbs down", "d
 BAD_ANSWERS = "answers were rated bad, which says nothing about a single chunk"
 UNCITED = 'good answers do not say which of their chunks they rest on ([log] approves = "shown" takes them all)'
 MACHINE = "ratings by a model or a program, not by people, were left out"
+STARS = "ratings of answers are above 1, so they may be stars: [log] min_rating says from where on one is good"
 OTHER_SCORES = "ratings under a name that does not sound like a user's opinion were left out ([log] score_name)"
 
 
@@ -163,9 +164,13 @@ def opinion(name: Any, value: Any, label: Any, settings: Settings) -> bool | Non
     if worded in _GOOD or worded in _BAD:
         return worded in _GOOD
     try:
-        return fields.rating(value) >= settings.min_rating if value is not None else None
+        number = fields.rating(value) if value is not None else None
     except ValueError:
         return None
+    if number is None:
+        return None
+    settings.notes[STARS] += number > 1 >= settings.min_rating
+    return number >= settings.min_rating
 
 
 def cited_places(answer: Any) -> set[int]:
