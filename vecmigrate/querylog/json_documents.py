@@ -26,13 +26,20 @@ _BESIDE = frozenset({"meta", "pagination", "next_cursor", "has_more", "total", "
 
 
 def is_document(path: Path) -> bool:
-    """Whether the file begins as an array, or as an object that goes on over lines."""
+    """Whether the file is an array, or an object that goes on over lines. An array on a line of its own before others is a line."""
     with path.open("rb") as file:
-        for line in iter(lambda: file.readline(_BLOCK), b""):
-            text = line.removeprefix(codecs.BOM_UTF8).strip()
-            if text:
-                return text.startswith(b"[") or text == b"{"
-    return False
+        lines = (line.removeprefix(codecs.BOM_UTF8).strip() for line in iter(lambda: file.readline(_BLOCK), b""))
+        filled = (line for line in lines if line)
+        first = next(filled, b"")
+        return first == b"{" or (first.startswith(b"[") and not (_is_whole(first) and next(filled, None)))
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def document_rows(path: Path) -> Iterator[Row | Problem]:

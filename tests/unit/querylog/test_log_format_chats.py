@@ -195,6 +195,11 @@ def test_tables_of_dify(tmp_path, end):
     assert (approved(log), log.report.format) == ([[TEXTS[0]]], "dify")
 
 
+def test_segments_come_in_the_order_of_their_positions(tmp_path):
+    swapped = [{**resource, "position": 3 - place} for place, resource in enumerate(RESOURCES)]
+    assert only(export(tmp_path, ("messages.csv", MESSAGES), ("resources.csv", swapped))).shown == tuple(TEXTS[::-1])
+
+
 def test_segments_give_the_id_in_the_vector_store(tmp_path):
     segments = [{"id": f"seg{i}", "index_node_id": f"node{i}", "content": text} for i, text in enumerate(TEXTS)]
     log = export(tmp_path, ("messages.csv", MESSAGES), ("resources.csv", RESOURCES), ("segments.csv", segments), ("feedbacks.csv", LIKE))

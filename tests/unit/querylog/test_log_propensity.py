@@ -137,6 +137,18 @@ def test_an_estimate_is_what_the_weights_are_made_of():
     assert log.report.position_bias[0].startswith("  position bias: estimated from 3")
 
 
+def test_robots_have_no_part_in_the_estimate():
+    """One session that clicks on everything would make every rank look alike."""
+    people = list(simulated(12_000, 1))
+    robot = [
+        QueryEvent(
+            f"r{n}", event.text, session="bot", shown=event.shown, feedback=tuple(Feedback(ref, FeedbackKind.CLICK) for ref in event.shown)
+        )
+        for n, event in enumerate(simulated(3_000, 6))
+    ]
+    assert judged(*people, *robot).report.position_bias == judged(*people).report.position_bias
+
+
 def test_no_correction_is_claimed_where_no_clicks_rank_is_known():
     log = judged(clicked("d2", ()))
     assert log.judgments[0].weight == 0.5

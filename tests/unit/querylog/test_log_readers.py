@@ -240,7 +240,7 @@ def test_one_large_json_array_is_read_as_its_elements(tmp_path, indent):
 
 
 def test_a_broken_element_of_an_array_costs_itself_only(tmp_path):
-    text = '[\n  {"user_query": "vpn", "clicked_ids": "d1"},\n  {"user_query": oops, "x": {\n    "a": 1}},\n  {"user_query": "mail", "clicked_ids": "d2"}\n]'
+    text = '[\n  {"user_query": "vpn", "clicked_ids": "d1"},\n  {"user_query": oops, "x": [\n    {"a": 1}]},\n  {"user_query": "mail", "clicked_ids": "d2"}\n]'
     log = read(tmp_path, text, "log.json")
     assert [event.text for event in log] == ["vpn", "mail"]
     assert problems(log) == [(3, "not JSON: Expecting value")]
@@ -250,6 +250,12 @@ def test_an_array_larger_than_a_block_is_read_whole(tmp_path):
     rows = [{"query_id": f"q{i}", "user_query": "x" * 997 + " é", "clicked_ids": ["d1"]} for i in range(2500)]
     log = read(tmp_path, json.dumps(rows, indent=2, ensure_ascii=False), "log.json")
     assert (len(log), log.events[-1].query_id, log.report.unreadable) == (2500, "q2499", 0)
+
+
+def test_an_array_on_a_line_of_its_own_is_a_line_that_cannot_be_read(tmp_path):
+    log = read(tmp_path, "[]\n" + jsonl(GOOD))
+    assert (len(log), log.report.rows) == (1, 2)
+    assert problems(log) == [(1, "a JSON array, expected an object")]
 
 
 def test_an_object_over_many_lines_is_one_row(tmp_path):

@@ -106,7 +106,7 @@ def test_an_aggregated_rows_mean_rank_is_used(tmp_path):
 
 
 def test_the_same_persons_reload_is_one_search(tmp_path):
-    rows = [search(user_id="u1"), search(user_id="u1", minutes=29), search("mail", user_id="u1"), search("mail", user_id="u1", minutes=31)]
+    rows = [search(user_id="u1"), search(user_id="u1", minutes=30), search("mail", user_id="u1"), search("mail", user_id="u1", minutes=31)]
     log = judged(tmp_path, *rows)
     asked = {query.text: query.slices[1] for query in log.queries}
     assert asked == {"vpn setup": "asked once", "mail": "asked again"}

@@ -85,7 +85,8 @@ class Dify:
         self._messages[id] = (row.line, values)
         held = parsed(pick(values, "message_metadata", "metadata"))
         inner = held.get("retriever_resources") if isinstance(held, Mapping) else None
-        for resource in parsed(pick(values, "retriever_resources")) or inner or []:
+        listed = parsed(pick(values, "retriever_resources")) or inner
+        for resource in listed if isinstance(listed, list) else []:
             if isinstance(resource, Mapping):
                 self._add_resource(id, resource)
         given = parsed(pick(values, "feedback"))

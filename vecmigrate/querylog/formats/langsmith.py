@@ -51,14 +51,15 @@ class LangSmith:
         self._retrievals: dict[str, Retrieval] = {}
         self._traces: dict[str, _Trace] = {}
         self._trace_of: dict[str, str] = {}
-        self._feedback: list[Mapping[str, Any]] = []
+        self._feedback: list[tuple[str, str, Mapping[str, Any]]] = []
 
     def add(self, row: Row) -> None:
         """Take a run or a feedback."""
         if "run_type" in row.values:
             self._add_run(row)
         elif "key" in row.values and not row.values.keys().isdisjoint({"run_id", "trace_id"}):
-            self._feedback.append(row.values)
+            run_id, trace_id = (fields.reference(pick(row.values, name)) for name in ("run_id", "trace_id"))
+            self._feedback.append((run_id, trace_id, row.values))
         else:
             raise ValueError("neither a run nor a feedback")
 
@@ -90,8 +91,10 @@ class LangSmith:
         """One row for each retriever run. Feedback rows count before the means of `feedback_stats`, which are of the same feedback."""
         answers = by_answer(self._retrievals.values())
         told = set()
-        for given in self._feedback:
-            told.add(self._apply(given, answers))
+        for run_id, named, given in self._feedback:
+            trace_id = named or self._trace_of.get(run_id, run_id)
+            told.add(trace_id)
+            self._apply(given, trace_id, [own] if (own := self._retrievals.get(run_id)) else answers.get(trace_id, []))
         for trace_id, trace in self._traces.items():
             if trace_id not in told:
                 for name, stat in trace.stats.items():
@@ -103,9 +106,7 @@ class LangSmith:
             retrieval.session, retrieval.user, retrieval.tenant = trace.session, trace.user, trace.tenant
             yield retrieval.row()
 
-    def _apply(self, given: Mapping[str, Any], answers: Mapping[str, list[Retrieval]]) -> str:
-        run_id = fields.reference(pick(given, "run_id"))
-        trace_id = fields.reference(pick(given, "trace_id")) or self._trace_of.get(run_id, run_id)
+    def _apply(self, given: Mapping[str, Any], trace_id: str, retrievals: list[Retrieval]) -> None:
         source = parsed(pick(given, "feedback_source"))
         if isinstance(source, Mapping) and source.get("type") == "model":
             self._settings.notes[MACHINE] += 1
@@ -113,9 +114,7 @@ class LangSmith:
             self._settings.notes["feedback belongs to no run of the log"] += 1
         else:
             good = opinion(given["key"], pick(given, "score"), pick(given, "value"), self._settings)
-            own = self._retrievals.get(run_id)
-            approve(good, self._traces[trace_id].output, [own] if own else answers.get(trace_id, []), self._settings)
-        return trace_id
+            approve(good, self._traces[trace_id].output, retrievals, self._settings)
 
 
 def _metadata(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -63,7 +63,7 @@ class OpenWebUI:
         self._own(chat_id, values)
         history = parsed(chat.get("history"))
         tree = history.get("messages") if isinstance(history, Mapping) else None
-        messages = list(tree.values()) if isinstance(tree, Mapping) and tree else chat.get("messages") or []
+        messages = list(tree.values()) if isinstance(tree, Mapping) and tree else _listed(chat.get("messages"))
         for message in messages:
             if isinstance(message, Mapping):
                 self._add_message(line, chat_id, message)
@@ -155,12 +155,12 @@ def _sources(message: Mapping[str, Any]) -> tuple[list[str], list[int]]:
     numbers: list[int] = []
     files: dict[str, int] = {}
     sources = parsed(message.get("sources") or message.get("citations"))
-    for source in sources if isinstance(sources, list) else []:
+    for source in _listed(sources):
         if not isinstance(source, Mapping):
             continue
         origin = source.get("source") if isinstance(source.get("source"), Mapping) else {}
-        metadata = source.get("metadata") or []
-        for place, text in enumerate(source.get("document") or []):
+        metadata = _listed(source.get("metadata"))
+        for place, text in enumerate(_listed(source.get("document"))):
             said = metadata[place] if place < len(metadata) and isinstance(metadata[place], Mapping) else {}
             file = str(pick(said, "source") or pick(origin or {}, "id") or "N/A")
             number = files.setdefault(file, len(files) + 1)
@@ -170,11 +170,15 @@ def _sources(message: Mapping[str, Any]) -> tuple[list[str], list[int]]:
     return texts, numbers
 
 
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _generated(message: Mapping[str, Any]) -> list[str]:
     history = parsed(message.get("statusHistory") or message.get("status_history"))
-    for status in history if isinstance(history, list) else []:
+    for status in _listed(history):
         if isinstance(status, Mapping) and status.get("action") == "queries_generated":
-            return [query for query in status.get("queries") or [] if isinstance(query, str) and query.strip()]
+            return [query for query in _listed(status.get("queries")) if isinstance(query, str) and query.strip()]
     return []
 
 

@@ -139,8 +139,8 @@ class SpanLog:
 
     def _rate(self, annotation: _Annotation, retrievals: list[Retrieval]) -> None:
         own = self._retrievals.get(self._span_of[annotation.span]) or (retrievals[0] if len(retrievals) == 1 else None)
-        value = _relevance(annotation)
         try:
+            value = _relevance(annotation)
             if own is None or value is None:
                 raise ValueError
             own.rate(annotation.position or 0, value)
