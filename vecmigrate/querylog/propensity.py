@@ -23,8 +23,8 @@ RANKS = 20
 """Ranks that are estimated one by one; below them the curve goes on."""
 MIN_PAIRS = 50
 """Query-chunk pairs seen at more than one rank, from which on the log is asked."""
-MIN_CLICKS = 100
-"""Clicks on them."""
+MIN_CLICKS = 500
+"""Clicks on them: spread over ten ranks, each ratio is then known to about a fifth."""
 MIN_ABANDONED = 0.01
 """Share of searches without a click. A log with fewer was written on a click, and its click rates say nothing."""
 LEAST = 0.02

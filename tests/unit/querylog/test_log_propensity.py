@@ -64,7 +64,7 @@ def test_rankings_that_never_vary_show_nothing_and_the_default_says_so():
     found = propensities_of(list(simulated(3_000, 1, shuffle=False)), CHUNK_OF, JudgmentRules(eta=0.8))
     assert (found.source, found.at(4)) == ("default", 4**-0.8)
     assert found.lines() == [
-        "  position bias: not estimated (0 query-chunk pairs were seen at more than one rank, with 0 clicks; 50 and 100 are needed); "
+        "  position bias: not estimated (0 query-chunk pairs were seen at more than one rank, with 0 clicks; 50 and 500 are needed); "
         "assumed 1/rank^0.8"
     ]
 
@@ -77,8 +77,14 @@ def test_a_log_of_clicked_searches_only_has_no_click_rates():
 
 
 def test_pairs_that_never_touch_rank_1_say_nothing_about_it():
-    moved = {("q", f"d{i}"): {2: (10, 4), 3: (10, 2)} for i in range(60)}
+    moved = {("q", f"d{i}"): {2: (30, 12), 3: (30, 6)} for i in range(60)}
     assert "rank 1" in estimate(moved, abandoned=0.5, eta=1.0).why
+
+
+def test_too_few_clicks_are_not_estimated_from():
+    few = {("q", f"d{i}"): {1: (10, 5), 2: (10, 3)} for i in range(62)}
+    assert estimate(few, abandoned=0.5, eta=1.0).source == "default"
+    assert estimate({**few, ("q", "d62"): {1: (10, 3), 2: (10, 1)}}, abandoned=0.5, eta=1.0).source == "estimated"
 
 
 def test_the_pooled_ratio_is_exact_on_counts_without_noise():
