@@ -54,15 +54,30 @@ class ControlSection(Section):
 
 
 class LogSection(Section):
-    """`[log]`: one of `path` (JSONL, CSV or Parquet), `table` or `sql`; `columns` maps our names to the log's own."""
+    """`[log]`: one of `path` (JSONL, JSON, CSV or Parquet), `table` or `sql`; `columns` maps our names to the log's own.
+
+    `also` names further files of the same export. What each setting does and where its default comes from: docs/query-logs.md.
+    """
 
     path: Path | None = None
+    also: tuple[Path, ...] = ()
     table: str | None = None
     sql: str | None = None
+    format: Literal["auto", "rows", "phoenix", "otel", "langfuse", "langsmith", "open-webui", "dify"] = "auto"
     columns: dict[str, str] = {}
     resolve_by: Literal["auto", "id", "metadata", "text"] = "auto"
     metadata_key: str | None = None
     min_rating: float = 1.0
+    min_support: int = Field(default=1, ge=1)
+    min_dwell_seconds: float = Field(default=30.0, ge=0)
+    position_bias: Literal["auto", "default", "off"] = "auto"
+    position_eta: float = Field(default=1.0, ge=0)
+    approves: Literal["cited", "shown"] = "cited"
+    score_name: str | None = None
+    only_tenant: str | None = None
+    max_age_days: float | None = Field(default=None, gt=0)
+    max_age_from: Literal["newest", "now"] = "newest"
+    redact: bool = True
 
     @field_validator("columns")
     @classmethod
@@ -83,10 +98,17 @@ LOG_COLUMNS = (
     "clicked_ids",
     "cited_ids",
     "ratings",
+    "approved_ids",
+    "tenant",
+    "dwell_seconds",
+    "clicked_position",
+    "click_count",
 )
 """The fields of a flattened search-log row, named as in User Behavior Insights where that has a name.
 
 `ratings` maps a reference to a number; the `_ids` fields are lists (or text: a JSON array, or comma-separated).
+`approved_ids` were cited by an answer that was rated good. `dwell_seconds`, `clicked_position` (rank 1 first) and `click_count` (how
+many the row stands for) are those of the row's clicks.
 """
 
 

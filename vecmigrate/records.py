@@ -46,20 +46,29 @@ class FeedbackKind(StrEnum):
     """An answer quoted it."""
     RATING = "rating"
     """Judged it; `value` is the rating as logged."""
+    APPROVAL = "approval"
+    """An answer that cited it was rated good: a weak sign, since the rating was of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """One user's act on one chunk. `ref` is what the log names: an id, a metadata value or the text itself."""
+    """One user's act on one chunk. `ref` is what the log names: an id, a metadata value or the text itself.
+
+    `count` (how many people's acts an aggregated row stands for), `position` (rank 1 first) and `dwell` (seconds) are what is known of
+    the act, not which act it is, so two acts that differ in them only are equal.
+    """
 
     ref: str
     kind: FeedbackKind
     value: float = 1.0
+    count: int = field(default=1, compare=False)
+    position: float | None = field(default=None, compare=False)
+    dwell: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class QueryEvent:
-    """One logged search. `shown` holds the references in rank order, rank 1 first."""
+    """One logged search. `shown` holds the references in rank order, rank 1 first; searches of two tenants are never brought together."""
 
     query_id: str
     text: str
@@ -68,6 +77,7 @@ class QueryEvent:
     user: str | None = None
     shown: tuple[str, ...] = ()
     feedback: tuple[Feedback, ...] = ()
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,27 +22,32 @@ def logs_command() -> None:
 
 
 @logs_command.command("import")
-@click.argument("path", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--table", help="PostgreSQL: the table with the log, schema.table.")
 @click.option("--sql", help="PostgreSQL: a SELECT that yields the log.")
+@click.option(
+    "--format", "format", help="What wrote the log [default: told by its keys]: rows, phoenix, otel, langfuse, …, as in the docs."
+)
 @click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="What a field is called in the log, such as user_query=q.")
 @click.option("--resolve-by", type=click.Choice(["auto", "id", "metadata", "text"]), help="How the log names chunks.")
 @click.option("--metadata-key", help="The metadata field that holds what the log names.")
 @click.option("--min-rating", type=float, help="The least rating that counts as relevant [default: as in vecmigrate.toml, else 1].")
+@click.option("--min-support", type=int, help="How many people a click needs [default: as in vecmigrate.toml, else 1].")
+@click.option("--redact/--no-redact", default=None, help="Replace personal data in searches [default: as in vecmigrate.toml, else yes].")
 @click.pass_obj
-def import_command(session: Session, /, path: Path | None, columns: tuple[str, ...], **given: Any) -> None:
-    """Read a log (JSONL, CSV, Parquet, a table or SQL), match it with the store, and note it in vecmigrate.toml.
+def import_command(session: Session, /, paths: tuple[Path, ...], columns: tuple[str, ...], **given: Any) -> None:
+    """Read a log (JSONL, JSON, CSV, Parquet, a table or SQL), match it with the store, and note it in vecmigrate.toml.
 
-    Fields: query_id, user_query, timestamp, session_id, user_id, query_response_hit_ids, clicked_ids, cited_ids, ratings; or lines of
-    User Behavior Insights as they are. The log itself is not copied.
+    Further paths are files of the same export: scores, annotations, feedback. Fields: query_id, user_query, timestamp, session_id, user_id,
+    tenant, query_response_hit_ids, clicked_ids, clicked_position, click_count, dwell_seconds, cited_ids, approved_ids, ratings; lines of
+    User Behavior Insights; or exports of Phoenix, OpenTelemetry, Langfuse, LangSmith, Open WebUI and Dify. The log itself is not copied.
+    The other settings of [log] stay as they are.
     """
-    if path is None and not (given["table"] or given["sql"]):
+    if not paths and not (given["table"] or given["sql"]):
         raise UsageError(
             "which log?", hint="vecmigrate logs import PATH, --table SCHEMA.TABLE or --sql 'SELECT …'; `logs stats` reads that of [log]"
         )
-    if given["min_rating"] is None:
-        given["min_rating"] = session.config.log.min_rating
-    section = _section(path, columns, given)
+    section = _section(paths, columns, given, session.config.log)
     data, lines = _worth(*read_log(session, section, Path.cwd()))
     _note(session, section)
     session.emit(data, [*lines, "noted under [log] in vecmigrate.toml"], following="vecmigrate dataset build")
@@ -56,7 +61,11 @@ def stats_command(session: Session) -> None:
     session.emit(data, lines, following="vecmigrate dataset build")
 
 
-def _section(path: Path | None, columns: tuple[str, ...], given: dict[str, Any]) -> LogSection:
+_OF_THE_SOURCE = frozenset({"path", "also", "table", "sql", "format", "columns", "resolve_by", "metadata_key"})
+"""What belongs to one log, and is not taken over from the last that was imported."""
+
+
+def _section(paths: tuple[Path, ...], columns: tuple[str, ...], given: dict[str, Any], noted: LogSection) -> LogSection:
     from pydantic import ValidationError
 
     from vecmigrate.config import LogSection
@@ -64,7 +73,10 @@ def _section(path: Path | None, columns: tuple[str, ...], given: dict[str, Any])
     renamed = dict(c.partition("=")[::2] for c in columns)
     if not all(renamed.values()):
         raise UsageError("--column needs OURS=THEIRS", hint="such as --column user_query=q")
-    source = {"path": path.resolve() if path else None, "columns": renamed, **{k: v for k, v in given.items() if v is not None}}
+    rules = {name: value for name, value in noted.model_dump(exclude_defaults=True).items() if name not in _OF_THE_SOURCE}
+    files = [path.resolve() for path in paths]
+    source = {"path": next(iter(files), None), "also": files[1:], "columns": renamed}
+    source |= rules | {name: value for name, value in given.items() if value is not None}
     try:
         return LogSection.model_validate(source)
     except ValidationError as error:
@@ -96,10 +108,15 @@ def _note(session: Session, section: LogSection) -> None:
     file = session.config_path or find_config()
     document = tomlkit.parse(file.read_text(encoding="utf-8"))
     noted = section.model_dump(mode="json", exclude_defaults=True)
-    if section.path is not None and section.path.is_relative_to(file.parent.resolve()):
-        noted["path"] = str(section.path.relative_to(file.parent.resolve()))
+    if section.path is not None:
+        noted["path"], *also = (_beside(path, file.parent.resolve()) for path in (section.path, *section.also))
+        noted |= {"also": also} if also else {}
     document["log"] = noted
     try:
         file.write_text(tomlkit.dumps(document), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}", hint="make it writable, then import again") from error
+
+
+def _beside(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -32,7 +32,11 @@ RATINGS = frozenset({"rate", "rating", "grade", "judge", "feedback"})
 THUMBS: Mapping[str, float] = {"thumbs_up": 1.0, "like": 1.0, "upvote": 1.0, "thumbs_down": -1.0, "dislike": -1.0, "downvote": -1.0}
 IMPRESSIONS = frozenset({"impression", "view", "on_render", "shown"})
 
-FEEDBACK_COLUMNS: Mapping[str, FeedbackKind] = {"clicked_ids": FeedbackKind.CLICK, "cited_ids": FeedbackKind.CITATION}
+FEEDBACK_COLUMNS: Mapping[str, FeedbackKind] = {
+    "clicked_ids": FeedbackKind.CLICK,
+    "cited_ids": FeedbackKind.CITATION,
+    "approved_ids": FeedbackKind.APPROVAL,
+}
 COLUMNS_LISTED = 60
 UNNAMED = "line-"
 """A search that the log gives no id is called by its line."""
@@ -40,7 +44,9 @@ UNNAMED = "line-"
 _OBJECT = ("event_attributes.object.object_id", "event_attributes.object_id", "object_id")
 _VALUE = tuple(f"event_attributes.{place}{key}" for place in ("", "object.") for key in ("rating", "value", "grade", "score"))
 _ORDINAL = "event_attributes.position.ordinal"
+_DWELL = ("event_attributes.dwell_seconds", "event_attributes.object.dwell_seconds")
 _ABSENT: Any = object()
+_Identity = tuple[str, str, str, str, str]
 
 
 @dataclass(slots=True)
@@ -54,7 +60,15 @@ class _Search:
     user: str = ""
     shown: dict[str, None] = field(default_factory=dict)
     rendered: dict[str, float] = field(default_factory=dict)
-    acts: dict[Feedback, None] = field(default_factory=dict)
+    acts: dict[Feedback, Feedback] = field(default_factory=dict)
+    tenant: str = ""
+
+    def note(self, act: Feedback) -> None:
+        """Take an act; of one that is there already, keep the longer stay and the better-placed rank."""
+        there = self.acts.get(act, act)
+        position = min((at for at in (there.position, act.position) if at is not None), default=None)
+        dwell = max((time for time in (there.dwell, act.dwell) if time is not None), default=None)
+        self.acts[act] = replace(act, position=position, dwell=dwell, count=max(there.count, act.count))
 
     def absorb(self, other: _Search) -> None:
         """Take over what another row says of the same search; the earliest time is the search's."""
@@ -64,11 +78,13 @@ class _Search:
         self.user = self.user or other.user
         self.shown |= other.shown
         self.rendered |= other.rendered
-        self.acts |= other.acts
+        for act in other.acts.values():
+            self.note(act)
 
     def event(self) -> QueryEvent:
         shown = tuple(self.shown) or tuple(sorted(self.rendered, key=self.rendered.__getitem__))
-        return QueryEvent(self.query_id, self.text, self.at, self.session or None, self.user or None, shown, tuple(self.acts))
+        acts = tuple(self.acts.values())
+        return QueryEvent(self.query_id, self.text, self.at, self.session or None, self.user or None, shown, acts, self.tenant or None)
 
 
 class Assembly:
@@ -83,7 +99,7 @@ class Assembly:
         self._columns = {name: columns.get(name, name) for name in LOG_COLUMNS}
         self._notes = notes
         self._split = split
-        self._searches: dict[tuple[str, str, str, str], _Search] = {}
+        self._searches: dict[_Identity, _Search] = {}
         self._textless: dict[str, list[_Search]] = {}
 
     def add(self, row: Row) -> None:
@@ -114,6 +130,7 @@ class Assembly:
         return tuple(search.event() for search in self._searches.values())
 
     def _join(self, row: _Search, searches: list[_Search]) -> None:
+        searches = [search for search in searches if not row.tenant or search.tenant == row.tenant]
         same_session = [search for search in searches if row.session and search.session == row.session]
         fitting = searches if len(searches) == 1 else same_session
         if len(fitting) == 1:
@@ -121,7 +138,7 @@ class Assembly:
         else:
             self._notes["events fit more than one query" if searches else "events belong to no query of the log"] += 1
 
-    def _merge(self, key: tuple[str, str, str, str], search: _Search) -> None:
+    def _merge(self, key: _Identity, search: _Search) -> None:
         if key in self._searches:
             self._searches[key].absorb(search)
         else:
@@ -134,11 +151,41 @@ class Assembly:
         session = fields.reference(read["session_id"]) or fields.reference(row.values.get("client_id"))
         search = _Search(query_id, text, self._moment(read["timestamp"]), session, fields.reference(read["user_id"]))
         search.shown = dict.fromkeys(self._references(read, "query_response_hit_ids"))
+        search.tenant = fields.reference(read["tenant"])
         for name, kind in FEEDBACK_COLUMNS.items():
-            search.acts |= dict.fromkeys(Feedback(ref, kind) for ref in self._references(read, name))
-        rated = _ratings(read["ratings"], tuple(search.shown))
-        search.acts |= dict.fromkeys(Feedback(ref, FeedbackKind.RATING, value) for ref, value in rated)
+            for ref in self._references(read, name):
+                search.note(Feedback(ref, kind))
+        for ref, value in _ratings(read["ratings"], tuple(search.shown)):
+            search.note(Feedback(ref, FeedbackKind.RATING, value))
+        self._qualify_clicks(search, read)
         return search
+
+    def _qualify_clicks(self, search: _Search, read: Mapping[str, Any]) -> None:
+        """Say of the row's clicks how long they lasted, at which rank they were, and how many there were: 0 is none."""
+        clicks = [act for act in search.acts.values() if act.kind is FeedbackKind.CLICK]
+        if not clicks:
+            return
+        times = self._number(read["click_count"])
+        position = self._number(read["clicked_position"], least=1) if len(clicks) == 1 else None
+        dwell = self._number(read["dwell_seconds"])
+        for act in clicks:
+            if times is not None and times < 1:
+                del search.acts[act]
+            else:
+                search.note(replace(act, count=int(times or 1), position=position, dwell=dwell))
+
+    def _number(self, value: Any, *, least: float = 0) -> float | None:
+        """A number from `least` on; None for none. One that can't be read costs its row no more than itself."""
+        if value is None or value == "":
+            return None
+        try:
+            number = fields.rating(value)
+        except ValueError:
+            number = -1.0
+        if number >= least:
+            return number
+        self._notes["ranks, dwell times or click counts could not be read; their rows are kept without them"] += 1
+        return None
 
     def _references(self, read: Mapping[str, Any], name: str) -> tuple[str, ...]:
         try:
@@ -176,19 +223,22 @@ class Assembly:
             ordinal = _first(values, (_ORDINAL,))
             search.rendered[ref] = fields.rating(ordinal) if ordinal is not None else float("inf")
         elif name in RATINGS:
-            search.acts[Feedback(ref, FeedbackKind.RATING, fields.rating(_first(values, _VALUE)))] = None
+            search.note(Feedback(ref, FeedbackKind.RATING, fields.rating(_first(values, _VALUE))))
         elif name in THUMBS:
-            search.acts[Feedback(ref, FeedbackKind.RATING, THUMBS[name])] = None
+            search.note(Feedback(ref, FeedbackKind.RATING, THUMBS[name]))
+        elif name in CITATIONS:
+            search.note(Feedback(ref, FeedbackKind.CITATION))
         else:
-            search.acts[Feedback(ref, FeedbackKind.CITATION if name in CITATIONS else FeedbackKind.CLICK)] = None
+            position, dwell = self._number(_first(values, (_ORDINAL,)), least=1), self._number(_first(values, _DWELL))
+            search.note(Feedback(ref, FeedbackKind.CLICK, position=position, dwell=dwell))
         return True
 
 
-def _identity(search: _Search) -> tuple[str, str, str, str]:
+def _identity(search: _Search) -> _Identity:
     """What makes two rows one search; without a query id it is the same words at the same moment."""
     unnamed = search.query_id.startswith(UNNAMED) and search.at is not None
     id = f"{UNNAMED}{search.at}" if unnamed else search.query_id
-    return (id, normalised(search.text), search.session, search.user)
+    return (id, normalised(search.text), search.session, search.user, search.tenant)
 
 
 def walk(values: Mapping[str, Any], path: str) -> Any:
@@ -202,10 +252,15 @@ def walk(values: Mapping[str, Any], path: str) -> Any:
     return walk(inner, rest) if rest and isinstance(inner, Mapping) else _ABSENT
 
 
+def present(found: Any) -> bool:
+    """Whether `walk` found a value other than null."""
+    return found is not _ABSENT and found is not None
+
+
 def _first(values: Mapping[str, Any], paths: tuple[str, ...]) -> Any:
     for path in paths:
         value = walk(values, path)
-        if value is not _ABSENT and value is not None:
+        if present(value):
             return value
     return None
 

@@ -13,17 +13,18 @@ HOUR = timedelta(hours=1)
 
 
 def voter_of(event: QueryEvent) -> str:
-    """The user, else the session, else nobody: one voter has one vote per query and chunk."""
-    return _named("user", event.user) or _named("session", event.session)
+    """The user, else the session, else nobody: one voter has one vote per query and chunk. Two tenants never share one."""
+    return _named(event, "user", event.user) or _named(event, "session", event.session)
 
 
 def visit_of(event: QueryEvent) -> str:
     """The session, else the user, else nobody: what a machine is recognised by."""
-    return _named("session", event.session) or _named("user", event.user)
+    return _named(event, "session", event.session) or _named(event, "user", event.user)
 
 
-def _named(what: str, id: str | None) -> str:
-    return f"{what} {id}" if id else ""
+def _named(event: QueryEvent, what: str, id: str | None) -> str:
+    of = f"tenant {event.tenant!r} " if event.tenant else ""
+    return f"{of}{what} {id}" if id else ""
 
 
 def robots(events: Sequence[QueryEvent], *, searches_per_hour: int, repeats: int) -> frozenset[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from vecmigrate.querylog.judgments import HIGHEST_GRADE
+from vecmigrate.querylog.verdicts import HIGHEST_GRADE
 from vecmigrate.records import Judgment
 
 Opinions = dict[str, float]

@@ -15,6 +15,8 @@ from typing import Any
 from vecmigrate.config import LogSection
 from vecmigrate.errors import DataError
 from vecmigrate.querylog.fields import reference
+from vecmigrate.querylog.redaction import redacted
+from vecmigrate.querylog.rules import JudgmentRules, rules_of
 from vecmigrate.records import Chunk, QueryEvent, text_hash
 from vecmigrate.store import Source
 
@@ -72,12 +74,13 @@ class ResolutionReport:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedLog:
-    """The events, and which chunk each of their references is. `min_rating` is the log's, for the judgments."""
+    """The events, and which chunk each of their references is. `min_rating` and `rules` are the log's, for the judgments."""
 
     events: tuple[QueryEvent, ...]
     chunk_of: Mapping[str, str]
     report: ResolutionReport
     min_rating: float = 1.0
+    rules: JudgmentRules = field(default_factory=JudgmentRules)
 
 
 @dataclass(slots=True)
@@ -108,7 +111,7 @@ def resolve(events: Iterable[QueryEvent], store: Source, log: LogSection) -> Res
     report = _report(len(taken), wanted, clicked, found)
     if clicked and not report.clicked_matched:
         raise _nothing_matches(clicked, store, log)
-    return ResolvedLog(taken, chunk_of, report, log.min_rating)
+    return ResolvedLog(taken, chunk_of, report, log.min_rating, rules_of(log))
 
 
 def _find(wanted: set[str], clicked: set[str], store: Source, log: LogSection) -> _Found:
@@ -239,5 +242,6 @@ def _nothing_matches(clicked: set[str], store: Source, log: LogSection) -> DataE
 
 
 def _short(text: str) -> str:
-    shown = repr(text)
+    """For a message; of a text that stands for a chunk, without what may be personal in it."""
+    shown = repr(redacted(text[:200]) if " " in text or "@" in text else text)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -1,6 +1,7 @@
 """From a file to numbered rows. A line that cannot be read is yielded as a `Problem`, so it never stops the rest.
 
 bytes ─► lines (BOM, CRLF, NUL, invalid UTF-8, length) ─► JSON objects | CSV records ─► Row
+JSON array or object over many lines ─► json_documents ─────────────────────────────────► Row
 Parquet, table or SQL ────────────────────────────────────────────────────────────────► Row
 """
 
@@ -10,13 +11,16 @@ import codecs
 import csv
 import json
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from vecmigrate.errors import DataError
+from vecmigrate.querylog.json_documents import document_rows, is_document
+from vecmigrate.querylog.row import Problem, Row, json_kind
+
+__all__ = ["Problem", "Row", "file_rows", "text_lines"]
 
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes; a longer line is passed over without being held in memory."""
@@ -29,24 +33,8 @@ _WHERE = "check the name; the query log's is `path` under [log] in vecmigrate.to
 _ENCODED_OTHERWISE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row. `line` counts from 1, in lines for text files and in rows for the others."""
-
-    line: int
-    values: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A line that was passed over, and why."""
-
-    line: int
-    why: str
-
-
 def file_rows(path: Path, notes: Counter[str]) -> Iterator[Row | Problem]:
-    """The rows of a JSONL, CSV, TSV or Parquet file, by its suffix; anything unknown is read as JSONL.
+    """The rows of a JSONL, JSON, CSV, TSV or Parquet file, by its suffix; anything unknown is read as JSON, by lines or as one document.
 
     `notes` counts what was mended on the way. Raises `DataError` when the file itself cannot be read.
     """
@@ -56,6 +44,8 @@ def file_rows(path: Path, notes: Counter[str]) -> Iterator[Row | Problem]:
                 yield from _parquet_rows(path)
             case ".csv" | ".tsv" | ".txt":
                 yield from _csv_rows(path, notes)
+            case _ if is_document(path):
+                yield from document_rows(path)
             case _:
                 yield from _json_rows(path, notes)
 
@@ -126,12 +116,8 @@ def _json_row(number: int, line: str) -> Row | Problem:
     except (ValueError, RecursionError):
         return Problem(number, "not JSON that can be read: too deep, or a number too long")
     if not isinstance(values, dict):
-        return Problem(number, f"a JSON {_kind(values)}, expected an object")
+        return Problem(number, f"a JSON {json_kind(values)}, expected an object")
     return Row(number, values)
-
-
-def _kind(value: Any) -> str:
-    return {list: "array", str: "string", type(None): "null", bool: "boolean"}.get(type(value), "number")
 
 
 def _csv_rows(path: Path, notes: Counter[str]) -> Iterator[Row | Problem]:

@@ -9,7 +9,7 @@ import pytest
 
 from vecmigrate.config import LogSection
 from vecmigrate.querylog import JudgmentRules, judge, normalised, resolve
-from vecmigrate.querylog.judgments import graded, weight_of
+from vecmigrate.querylog.verdicts import graded, weight_of
 from vecmigrate.querylog.wording import query_id_of, words
 from vecmigrate.records import Feedback, FeedbackKind, Judgment, QueryEvent
 from vecmigrate.testing.memory import MemoryStore, SourceRow

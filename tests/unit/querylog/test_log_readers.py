@@ -217,7 +217,7 @@ def test_a_mapped_column_that_is_not_there_is_an_error(tmp_path):
 
 
 def test_a_log_that_says_nothing_of_what_was_right_is_refused(tmp_path):
-    with pytest.raises(DataError, match="none of the columns clicked_ids, cited_ids, ratings") as caught:
+    with pytest.raises(DataError, match="none of the columns clicked_ids, cited_ids, approved_ids, ratings") as caught:
         read(tmp_path, jsonl({"user_query": "vpn", "clicks": ["d1"]}))
     assert caught.value.hint == 'under [log.columns] write: clicked_ids = "clicks"'
 
@@ -232,11 +232,45 @@ def test_a_log_where_nothing_can_be_read_shows_the_first_reason(tmp_path):
         read(tmp_path, "what\never\n")
 
 
-def test_one_large_json_array_is_told_apart(tmp_path):
-    with pytest.raises(DataError) as caught:
-        read(tmp_path, json.dumps([GOOD, GOOD]))
-    assert "line 1: a JSON array, expected an object" in caught.value.message
-    assert "jq -c '.[]'" in caught.value.hint
+@pytest.mark.parametrize("indent", [None, 1])
+def test_one_large_json_array_is_read_as_its_elements(tmp_path, indent):
+    log = read(tmp_path, json.dumps([GOOD, 7, {**GOOD, "query_id": "q2"}], indent=indent), "log.json")
+    assert [event.query_id for event in log] == ["q1", "q2"]
+    assert [why for _, why in problems(log)] == ["a JSON number, expected an object"]
+
+
+def test_a_broken_element_of_an_array_costs_itself_only(tmp_path):
+    text = '[\n  {"user_query": "vpn", "clicked_ids": "d1"},\n  {"user_query": oops, "x": [\n    {"a": 1}]},\n  {"user_query": "mail", "clicked_ids": "d2"}\n]'
+    log = read(tmp_path, text, "log.json")
+    assert [event.text for event in log] == ["vpn", "mail"]
+    assert problems(log) == [(3, "not JSON: Expecting value")]
+
+
+def test_an_array_larger_than_a_block_is_read_whole(tmp_path):
+    rows = [{"query_id": f"q{i}", "user_query": "x" * 997 + " é", "clicked_ids": ["d1"]} for i in range(2500)]
+    log = read(tmp_path, json.dumps(rows, indent=2, ensure_ascii=False), "log.json")
+    assert (len(log), log.events[-1].query_id, log.report.unreadable) == (2500, "q2499", 0)
+
+
+def test_an_array_on_a_line_of_its_own_is_a_line_that_cannot_be_read(tmp_path):
+    log = read(tmp_path, "[]\n" + jsonl(GOOD))
+    assert (len(log), log.report.rows) == (1, 2)
+    assert problems(log) == [(1, "a JSON array, expected an object")]
+
+
+def test_an_object_over_many_lines_is_one_row(tmp_path):
+    assert [event.query_id for event in read(tmp_path, json.dumps(GOOD, indent=2), "log.json")] == ["q1"]
+
+
+def test_a_page_of_an_api_gives_its_rows(tmp_path):
+    page = {"data": [GOOD, {**GOOD, "query_id": "q2"}], "meta": {"page": 1}}
+    assert len(read(tmp_path, json.dumps(page, indent=2), "log.json")) == 2
+
+
+def test_an_array_that_is_cut_off_gives_what_is_whole(tmp_path):
+    log = read(tmp_path, json.dumps([GOOD, GOOD], indent=1)[:-30], "log.json")
+    assert len(log) == 1
+    assert log.report.unreadable == 1
 
 
 @pytest.mark.parametrize("mark", [codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE])
