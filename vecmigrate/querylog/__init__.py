@@ -5,6 +5,7 @@ files of queries, pairs or answers ─► judged_from_files, judged_from_pairs, 
 """
 
 from vecmigrate.querylog.faq import judged_from_faq
+from vecmigrate.querylog.imports import without_personal_data
 from vecmigrate.querylog.judgments import JudgedLog, JudgmentReport, judge
 from vecmigrate.querylog.pairs import judged_from_pairs
 from vecmigrate.querylog.qrels import judged_from_files
@@ -30,4 +31,5 @@ __all__ = [
     "read_events",
     "redacted",
     "resolve",
+    "without_personal_data",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vecmigrate.errors import DataError
 from vecmigrate.querylog.judgments import JudgedLog, JudgmentReport
+from vecmigrate.querylog.redaction import redacted
 from vecmigrate.querylog.rows import Problem, Row, file_rows
 from vecmigrate.records import Judgment, Query
 
@@ -37,6 +38,17 @@ class ImportReport(JudgmentReport):
             *(f"  for example {example}" for example in self.examples),
             *(f"  warning: {warning}" for warning in self.warnings),
         ]
+
+
+def without_personal_data(judged: JudgedLog) -> JudgedLog:
+    """The same queries with personal data in their texts replaced by placeholders, as in a log's; an import's report counts them."""
+    counts: Counter[str] = Counter()
+    queries = tuple(replace(query, text=redacted(query.text, counts)) for query in judged.queries)
+    report = judged.report
+    if counts and isinstance(report, ImportReport):
+        kinds = {f"{kind} in queries replaced by placeholders ([log] redact)": count for kind, count in sorted(counts.items())}
+        report = replace(report, notes={**report.notes, **kinds})
+    return replace(judged, queries=queries, report=report)
 
 
 @dataclass(slots=True)
