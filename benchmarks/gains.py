@@ -63,7 +63,9 @@ def open_case(case: Case, data: Path, seed: int) -> World:
     folder = data / case.folder
     if case.split == "ratings":
         return rated(folder, seed)
-    world = open_world(folder, "time" if case.split == "shuffled" else "random" if case.split == "noisy" else case.split, case.pairs, seed=seed)
+    world = open_world(
+        folder, "time" if case.split == "shuffled" else "random" if case.split == "noisy" else case.split, case.pairs, seed=seed
+    )
     if case.split not in ("shuffled", "noisy"):
         return world
     spoilt = [*world.train, *world.dev]
@@ -104,7 +106,11 @@ def plain(pairs: Sequence[TrainingPair], passes: int, seed: int, folder: Path) -
 
     model = SentenceTransformer(str(stock_model()), device="cpu")
     model.max_seq_length = 128
-    columns = {"anchor": [p.query for p in pairs], "positive": [p.positive for p in pairs], "negative": [_negative(p, pairs) for p in pairs]}
+    columns = {
+        "anchor": [p.query for p in pairs],
+        "positive": [p.positive for p in pairs],
+        "negative": [_negative(p, pairs) for p in pairs],
+    }
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         num_train_epochs=passes,

@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vecmigrate.training.request import Progress, TrainingRequest, TrainingResult
+    from vecmigrate.training.request import OnlyHelped, Progress, TrainingRequest, TrainingResult
     from vecmigrate.training.run import train
 
-__all__ = ["Progress", "TrainingRequest", "TrainingResult", "train"]
+__all__ = ["OnlyHelped", "Progress", "TrainingRequest", "TrainingResult", "train"]
 
-_HOMES = {"Progress": "request", "TrainingRequest": "request", "TrainingResult": "request", "train": "run"}
+_HOMES = {"OnlyHelped": "request", "Progress": "request", "TrainingRequest": "request", "TrainingResult": "request", "train": "run"}
 
 
 def __getattr__(name: str) -> Any:

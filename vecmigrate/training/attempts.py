@@ -19,7 +19,7 @@ from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder
 from vecmigrate.errors import ModelError
 from vecmigrate.training.checkpoints import History, RunFolder, read_history, write_json
 from vecmigrate.training.examples import Examples
-from vecmigrate.training.fit import Fitting, fit
+from vecmigrate.training.fit import Fitting, fit, is_main_process
 from vecmigrate.training.trials import Outcome, Trial, first_trial, next_trial
 
 OUTCOME = "outcome.json"
@@ -134,6 +134,8 @@ def _steps(fitting: Fitting) -> int:
 
 
 def _finish(home: RunFolder, history: History, notes: tuple[str, ...]) -> None:
+    if not is_main_process():
+        return
     write_json(home.path / OUTCOME, {"history": asdict(history), "notes": list(notes)})
     for path in home.path.glob("checkpoint-*"):
         shutil.rmtree(path, ignore_errors=True)

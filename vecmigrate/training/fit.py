@@ -71,7 +71,7 @@ class Fitting:
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer's steps of one pass."""
-        return math.ceil(math.ceil(len(self.examples.rows) / self.batch_size) / self.settings.accumulation)
+        return math.ceil(len(self.examples.rows) / (self.batch_size * self.settings.accumulation * process_count()))
 
     @property
     def plan(self) -> LossPlan:
@@ -100,6 +100,7 @@ def fit(fitting: Fitting) -> tuple[History, int | None]:
             return history, resumed_at
         with quiet_libraries(), _one_thread_here():
             _trainer(fitting, loss, watch).train(resume_from_checkpoint=str(found[0]) if found else None)
+            wait_for_everyone()
     return replace(watch.history, seconds=history.seconds + time.monotonic() - started), resumed_at
 
 
@@ -308,9 +309,20 @@ class DevWatch(TrainerCallback):
             _save_best(self.fitting.pipeline, self.fitting.run.best(step))
 
 
+def process_count() -> int:
+    """How many processes train together: what accelerate has started, else one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def is_main_process() -> bool:
     """Whether this process writes: the only one, or the first of several that train together."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def wait_for_everyone() -> None:
+    """Until every process has come as far: what the first has written is there then."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 def _save_best(pipeline: SentenceTransformer, folder: Path) -> None:

@@ -33,6 +33,10 @@ class Progress(Protocol):
         ...
 
 
+class OnlyHelped(Exception):
+    """This process trained together with others, the first of which has the result."""
+
+
 class Remine(Protocol):
     """Mines hard negatives anew, those that a tuned model confuses; see `vecmigrate.dataset.remine`."""
 

@@ -35,12 +35,12 @@ from vecmigrate.training.examples import (
     training_length,
     triplet_examples,
 )
-from vecmigrate.training.fit import Fitting, FrozenDocuments, make_pass
+from vecmigrate.training.fit import Fitting, FrozenDocuments, is_main_process, make_pass, process_count
 from vecmigrate.training.losses import Guide
 from vecmigrate.training.probe import open_probe
 from vecmigrate.training.reach import limit
 from vecmigrate.training.registering import register, rung_name
-from vecmigrate.training.request import Progress, TrainingRequest, TrainingResult, Verdict
+from vecmigrate.training.request import OnlyHelped, Progress, TrainingRequest, TrainingResult, Verdict
 from vecmigrate.training.rungs import Climbed, Ground, climb, climb_adapter
 from vecmigrate.training.trials import MOST_ATTEMPTS, Trial, first_trial
 from vecmigrate.versions import fingerprint_of
@@ -60,7 +60,8 @@ def train(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingRequest, 
 
     Killed or interrupted, the same call resumes; finished, it returns what it has made. Raises `DataError` for pairs or dev queries that
     can't be used, `ModelError` for a base that can't, `PreflightRefused` for too little disk, `UsageError` for a name that is taken or
-    settings that contradict each other.
+    settings that contradict each other. Of several processes that train together only the first
+    returns; the others raise `OnlyHelped` when their work is done.
     """
     check(request)
     run_id = identify(pairs, dev, request)
@@ -77,7 +78,9 @@ def train(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingRequest, 
         run.clear()
     with _explained(run):
         ground = _ground(examples, search, probe, request, run, progress)
-        climbed = tuple(_climb(rung, ground, request) for rung in RUNGS if rung in request.training.rungs)
+        climbed = [one for rung in RUNGS if rung in request.training.rungs and (one := _climb(rung, ground, request)) is not None]
+        if not is_main_process():
+            raise OnlyHelped
         registered = tuple(register(one, ground, request, run_id, name) for one in climbed)
         run.clear()
     resumed = [one.resumed_at for one in climbed if one.resumed_at is not None]
@@ -148,7 +151,7 @@ def _ground(
         settings=request.training,
         trial=first_trial(request.training, loss_for(request)),
         max_tokens=max_tokens,
-        threads=request.encoding.threads or available_cores(),
+        threads=request.encoding.threads or max(1, available_cores() // process_count()),
         run=run,
         progress=progress,
     )
@@ -159,16 +162,18 @@ def _ground(
     return Ground(replace(fitting, base_scores=tuple(base.tolist())), measured, probe, base, at_probe)
 
 
-def _climb(rung: RungName, ground: Ground, request: TrainingRequest) -> Climbed:
+def _climb(rung: RungName, ground: Ground, request: TrainingRequest) -> Climbed | None:
+    """The rung's model; None in a process that only helped to train it."""
     if rung == "adapter":
-        return climb_adapter(ground, time.monotonic)
+        return climb_adapter(ground, time.monotonic) if is_main_process() else None
     fitting = replace(ground.fitting, run=RunFolder(ground.fitting.run.path / f"{rung}-attempts"))
     if rung == "query":
         frozen = FrozenDocuments(ground.base, Guide(make_pass(fitting, ground.fitting.pipeline)))
         fitting = replace(fitting, frozen=frozen)
         ground = replace(ground, fitting=replace(ground.fitting, frozen=frozen))
     attempts = Attempts(fitting, lambda: _fresh(request), _Data(fitting, request), other_losses(request))
-    return climb(ground, attempts, fitting.trial.loss, time.monotonic, rung)
+    made = attempts.make(fitting.trial.loss)
+    return climb(ground, attempts, made, time.monotonic, rung) if is_main_process() else None
 
 
 def _fresh(request: TrainingRequest) -> SentenceTransformerEncoder:

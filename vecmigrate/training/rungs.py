@@ -20,7 +20,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense
 from sentence_transformers.sentence_transformer.modules import Router
 
-from vecmigrate.config import LossName, RungName
+from vecmigrate.config import RungName
 from vecmigrate.encoding.encoder import Encoder
 from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder
 from vecmigrate.training.adapter import fit_adapter
@@ -83,10 +83,12 @@ def climb_adapter(ground: Ground, clock: Callable[[], float]) -> Climbed:
     return Climbed("adapter", files, _found(ground, chosen), made.dev, probe, clock() - start, told)
 
 
-def climb(ground: Ground, attempts: Attempts, loss: LossName, clock: Callable[[], float], rung: RungName) -> Climbed:
-    """Make the attempts, blend the best with the base, and write the model."""
+def climb(
+    ground: Ground, attempts: Attempts, outcome: tuple[Sequence[Attempt], int | None], clock: Callable[[], float], rung: RungName
+) -> Climbed:
+    """Blend the best of the attempts with the base, and write the model."""
     start = clock()
-    made, resumed = attempts.make(loss)
+    made, resumed = outcome
     spent = sum(one.history.seconds for one in made)
     tuned = _Tuned(ground, attempts, rung)
     blend, tried, souped = tuned.blended(made)
@@ -100,7 +102,7 @@ def climb(ground: Ground, attempts: Attempts, loss: LossName, clock: Callable[[]
         "share": blend.share,
         "blends": [{"share": one.share, "dev": one.score, "probe": one.probe} for one in tried],
     }
-    return Climbed(rung, files, finding, blend.dev, blend.probe, max(spent, clock() - start), told, resumed)
+    return Climbed(rung, files, finding, blend.dev, blend.probe, spent + clock() - start, told, resumed)
 
 
 def _told(attempt: Attempt) -> dict[str, Any]:
