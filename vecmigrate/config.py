@@ -247,7 +247,9 @@ class EncodingSection(Section):
 
 
 class GateSection(Section):
-    """`[gate]`: what a candidate must show before a cutover. Differences are candidate minus control."""
+    """`[gate]`: what a candidate must show before a cutover. Differences are candidate minus control. `accept_synthetic` lets test queries
+    that nobody asked decide where there are no others.
+    """
 
     measure: str = "nDCG@10"
     min_difference: float = 0.0
@@ -258,10 +260,11 @@ class GateSection(Section):
     slice_min_queries: int = Field(default=30, ge=1)
     max_latency_ratio: float | None = Field(default=2.0, gt=0)
     min_ann_recall: Fraction = 0.9
+    accept_synthetic: bool = False
 
 
 class Config(Section):
-    """The whole file. `root` is its folder: relative paths in it start there."""
+    """The whole file. `root` is its folder: relative paths in it start there, those of model directories too."""
 
     store: StoreSection
     control: ControlSection
@@ -303,10 +306,25 @@ def load_config(path: Path | None = None) -> Config:
         raise UsageError(f"{file} cannot be read: {error}", hint="vecmigrate init writes one") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is not valid TOML: {error}", hint="mend that line") from error
+    root = file.resolve().parent
     try:
-        return Config.model_validate({**data, "root": file.resolve().parent})
+        return Config.model_validate({**_from_folder(data, root), "root": root})
     except ValidationError as error:
         raise UsageError(_complaint(file, error), hint="see `vecmigrate init --help` for the keys") from None
+
+
+_MODEL_KEYS = (("dataset", "negative_filter"), ("training", "teacher"))
+
+
+def _from_folder(data: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The data with model directories that are named from the file's folder on as absolute paths; a hub name stays as it is."""
+    out = dict(data)
+    for section, key in _MODEL_KEYS:
+        table = out.get(section)
+        named = table.get(key) if isinstance(table, dict) else None
+        if isinstance(named, str) and named.strip() and (root / named).is_dir():
+            out[section] = {**out[section], key: str(root / named)}
+    return out
 
 
 def _complaint(file: Path, error: ValidationError) -> str:

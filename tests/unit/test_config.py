@@ -77,7 +77,7 @@ def test_a_missing_file_says_how_to_make_one(folder):
         ("", "vecmigrate.toml: store: Field required"),
         (GOOD.replace('"docs"', '"Docs; DROP"', 1), "vecmigrate.toml: store.collection: String should match pattern"),
         (GOOD + "\n[gates]\n", "vecmigrate.toml: gates is unknown; known there: control, dataset, encoding"),
-        (GOOD + "confidences = 2\n", "vecmigrate.toml: gate.confidences is unknown; known there: confidence, max_latency_ratio"),
+        (GOOD + "confidences = 2\n", "vecmigrate.toml: gate.confidences is unknown; known there: accept_synthetic, confidence"),
         (GOOD + "confidence = 2\n", "vecmigrate.toml: gate.confidence: Input should be less than or equal to 1"),
         (GOOD.replace("user_query", "question"), "vecmigrate.toml: log.columns: Value error, unknown name 'question'; known: query_id"),
         (GOOD.replace("[control]", "[controls]"), "vecmigrate.toml: control: Field required"),
@@ -110,3 +110,23 @@ def test_settings_of_synthesis_that_contradict_each_other_are_named(folder, keys
     write(folder, f"{GOOD}\n[synthesis]\n{keys}\n")
     with pytest.raises(UsageError, match=message):
         load_config()
+
+
+@pytest.mark.parametrize(("section", "key"), [("dataset", "negative_filter"), ("training", "teacher")])
+def test_a_model_directory_is_named_from_the_files_folder_on(folder, section, key):
+    (folder / "judges" / "mine").mkdir(parents=True)
+    config = load_config(write(folder, GOOD + f'[{section}]\n{key} = "judges/mine"\n'))
+    assert getattr(getattr(config, section), key) == str(folder / "judges" / "mine")
+
+
+def test_a_hub_name_and_an_absolute_directory_stay_as_they_are(folder):
+    text = f'[dataset]\nnegative_filter = "cross-encoder/some"\n[training]\nteacher = "{folder / "a"}"\n'
+    config = load_config(write(folder, GOOD + text))
+    assert (config.dataset.negative_filter, config.training.teacher) == ("cross-encoder/some", str(folder / "a"))
+
+
+def test_a_model_that_is_no_text_is_named_all_the_same(folder):
+    with pytest.raises(UsageError, match=r"dataset\.negative_filter: Input should be a valid string"):
+        load_config(write(folder, GOOD + "[dataset]\nnegative_filter = 3\n"))
+    with pytest.raises(UsageError, match="dataset: Input should be"):
+        load_config(write(folder, "dataset = 3\n" + GOOD))

@@ -94,7 +94,7 @@ def _enough(session: Session, made: JudgedLog | None) -> JudgedLog:
 
     if made is None:
         raise UsageError(
-            "there is no query log and nothing in its place", hint="vecmigrate logs import, or dataset build --synthetic local"
+            "there is no query log and nothing in its place", hint="vecmigrate logs import, or vecmigrate dataset build --synthetic local"
         )
     if len(made.queries) < FEWEST_QUERIES:
         for line in made.report.lines():
@@ -143,14 +143,13 @@ def show_command(session: Session, reference: str | None) -> None:
 
 def find_dataset(session: Session, reference: str | None) -> Dataset:
     """A dataset by the first digits of its hash, or the newest. Raises `DataError` when there is none, `UsageError` for an unknown one."""
-    from vecmigrate.dataset import latest, list_datasets
+    from vecmigrate.dataset import latest, list_datasets, passed_by
 
     folder = session.folder("datasets")
+    for line in passed_by(folder):
+        session.err.print(line)
     if reference is None:
-        newest = latest(folder)
-        if newest is None:
-            raise DataError("there is no dataset yet", hint="vecmigrate dataset build makes one")
-        return newest
+        return latest(folder)
     found = [d for d in list_datasets(folder) if d.hash.startswith(reference)]
     if len(found) != 1:
         raise UsageError(f"{len(found)} datasets begin with {reference!r}", hint=f"look into {folder}")

@@ -30,6 +30,25 @@ USUAL_KEYS = (
 """What frameworks and applications call it, the most telling first: where a store has both `document_id` and `doc_id`, the second may be
 the chunk's own, and a `source` may be no more than a category.
 """
+ADDRESSES = frozenset({"url", "uri", "source"})
+"""Keys that say where a chunk was found. A page of a hundred questions and answers has one address, and its entries are good negatives for
+each other: an address counts as a document only where the chunks are told to be pieces of one text.
+"""
+PLACES = (
+    "chunk_index",
+    "chunk_number",
+    "chunk_no",
+    "start_index",
+    "start_char_idx",
+    "split_id",
+    "split_idx_start",
+    "page",
+    "page_number",
+    "page_label",
+)
+"""What frameworks call a chunk's place in the text that it was cut out of."""
+FILES = (".pdf", ".txt", ".md", ".rst", ".doc", ".docx", ".odt", ".rtf", ".ppt", ".pptx", ".epub", ".tex", ".ipynb")
+"""How an address ends that is a document's rather than a page's."""
 SAMPLE = 2000
 MOST_CHUNKS_HAVE_IT = 0.9
 FEWEST_DOCUMENTS = 10
@@ -39,11 +58,15 @@ LARGEST_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class DocumentKey:
-    """The metadata key that names a chunk's document, `""` for none. `named` when the operator says so; `turned_off` likewise."""
+    """The metadata key that names a chunk's document, `""` for none. `named` when the operator says so; `turned_off` likewise.
+
+    `address` is a key that was not taken, because it names pages whose chunks may not belong together.
+    """
 
     key: str = ""
     named: bool = False
     turned_off: bool = False
+    address: str = ""
 
     def of(self, chunk: Chunk) -> str:
         """The chunk's document, `""` where it has none."""
@@ -61,6 +84,11 @@ class DocumentKey:
         """For printing; `chunks` of the `rows` have a document."""
         if self.turned_off:
             return ["  documents are not told apart: [dataset] document_key is empty"]
+        if self.address:
+            return [
+                f"  the metadata key {self.address!r} names pages, and nothing says that their chunks are pieces of one text, so other chunks "
+                f'of an answer\'s page may become its negatives; [dataset] document_key = "{self.address}" leaves them out'
+            ]
         if not self.key:
             return ["  no metadata key names the chunks' documents, so parts of an answer's own document may become its negatives"]
         how = "as named" if self.named else 'detected; [dataset] document_key = "" turns it off'
@@ -68,11 +96,15 @@ class DocumentKey:
 
 
 def find_document_key(sample: Callable[[], Sequence[Chunk]], named: str | None) -> DocumentKey:
-    """The key that is named, or the first usual one that nine in ten of the sampled chunks have, with enough documents, none too large."""
+    """The key that is named, or the first usual one that nine in ten of the sampled chunks have, with enough documents, none too large;
+    one of `ADDRESSES` only where the chunks have a place in a text, or the addresses are files'.
+    """
     if named is not None:
         return DocumentKey(named, named=bool(named), turned_off=not named)
     chunks = sample()
-    return DocumentKey(next((key for key in USUAL_KEYS if _tells_documents(chunks, key)), ""))
+    telling = [key for key in USUAL_KEYS if _tells_documents(chunks, key)]
+    taken = next((key for key in telling if key not in ADDRESSES or _cut_out_of(chunks, key)), "")
+    return DocumentKey(taken, address="" if taken or not telling else telling[0])
 
 
 def _tells_documents(sample: Sequence[Chunk], key: str) -> bool:
@@ -82,6 +114,13 @@ def _tells_documents(sample: Sequence[Chunk], key: str) -> bool:
         and len(sizes) >= FEWEST_DOCUMENTS
         and max(sizes.values()) <= LARGEST_SHARE * len(sample)
     )
+
+
+def _cut_out_of(sample: Sequence[Chunk], key: str) -> bool:
+    """Whether the chunks of one address are pieces of one text."""
+    most = MOST_CHUNKS_HAVE_IT * len(sample)
+    placed = any(sum(chunk.metadata.get(place) is not None for chunk in sample) >= most for place in PLACES)
+    return placed or sum(_document(chunk, key).lower().endswith(FILES) for chunk in sample) >= most
 
 
 def _document(chunk: Chunk, key: str) -> str:

@@ -33,6 +33,10 @@ SHORT = 16
 """Digits of the hash that name the folder."""
 
 
+class OtherFormat(DataError):
+    """A dataset that another version of vecmigrate made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """One dataset on disk. `parts` are the digests and settings that its `hash` is made of; `files` the SHA-256 of each file.
@@ -53,8 +57,11 @@ class Dataset:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Open the dataset in this folder. Raises `DataError` when there is none, or its manifest was changed."""
+        """Open the dataset in this folder. Raises `DataError` when there is none, or its manifest was changed; `OtherFormat` for one that
+        this version can't read.
+        """
         manifest = storage.read_manifest(folder)
+        _refuse_other_format(folder, manifest)
         try:
             loaded = cls(
                 folder=folder,
@@ -69,12 +76,6 @@ class Dataset:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise storage.damaged(folder / storage.MANIFEST, f"{type(error).__name__} {error}") from None
-        if loaded.parts.get("format") not in READABLE:
-            known = " and ".join(str(number) for number in READABLE)
-            raise DataError(
-                f"{folder} is a dataset of another format, {loaded.parts.get('format')!r}; this version reads {known}",
-                hint="vecmigrate dataset build makes one of this version's",
-            )
         if loaded.hash != fingerprint_of(loaded.parts):
             raise storage.damaged(folder / storage.MANIFEST, "its hash is another")
         return loaded
@@ -196,15 +197,50 @@ def _query(row: Mapping[str, Any]) -> Query:
     return Query(row["id"], row["text"], row["group"], row["at"], tuple(row["slices"]))
 
 
+def _refuse_other_format(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Before anything else of the manifest is read: another format may have another shape."""
+    parts = manifest.get("parts")
+    if isinstance(parts, dict) and parts.get("format") not in READABLE:
+        known = " and ".join(str(number) for number in READABLE)
+        raise OtherFormat(
+            f"{folder} is a dataset of another format, {parts.get('format')!r}; this version reads {known}",
+            hint="vecmigrate dataset build makes one of this version's",
+        )
+
+
 def list_datasets(folder: Path) -> tuple[Dataset, ...]:
-    """Every dataset in the folder, oldest first. Folders that hold none are passed over. Raises `DataError` for a damaged manifest."""
-    found = [Dataset.load(manifest.parent) for manifest in folder.glob(f"[!.]*/{storage.MANIFEST}")]
+    """Every dataset in the folder, oldest first. Folders that hold none, and datasets of another format, are passed over; `passed_by` names
+    the latter. Raises `DataError` for a damaged manifest.
+    """
+    found = [dataset for dataset in map(_readable, _folders(folder)) if isinstance(dataset, Dataset)]
     return tuple(sorted(found, key=lambda dataset: (dataset.created_at, dataset.hash)))
 
 
+def passed_by(folder: Path) -> tuple[str, ...]:
+    """A line for each dataset in the folder that `list_datasets` passes over because this version can't read its format."""
+    return tuple(f"passed over: {found.message}" for found in map(_readable, _folders(folder)) if isinstance(found, OtherFormat))
+
+
 def latest(folder: Path) -> Dataset:
-    """The dataset built last. Raises `DataError` when there is none."""
+    """The dataset built last, of those that can be read. Raises `DataError` when there is none."""
     found = list_datasets(folder)
     if not found:
-        raise DataError(f"there is no dataset in {folder}", hint="vecmigrate dataset build")
+        unread = passed_by(folder)
+        what = (
+            f"none of the {len(unread)} in {folder} is of a format that this version reads"
+            if unread
+            else f"there is no dataset in {folder}"
+        )
+        raise DataError(what, hint="vecmigrate dataset build")
     return found[-1]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(manifest.parent for manifest in folder.glob(f"[!.]*/{storage.MANIFEST}"))
+
+
+def _readable(folder: Path) -> Dataset | OtherFormat:
+    try:
+        return Dataset.load(folder)
+    except OtherFormat as other:
+        return other

@@ -3,6 +3,7 @@
     every check ok                                                    ─► pass
     a check failed, and more queries would not mend it                ─► fail
     only the main measure is open, and the queries are too few        ─► underpowered (the gate is not passed either)
+    nothing failed, but no user asked any of the queries              ─► undecided (nor then)
 
 How each check decides:
 
@@ -13,6 +14,8 @@ How each check decides:
   have wide intervals; those whose interval reaches beyond the margin are said to be open instead.
 - *latency*: the candidate's median search time over the control's, measured in turns, one query at a time. Encoding is not in it.
 - *index recall*: the candidate's top k against exact search. A store without exact search fails this unless `min_ann_recall` is 0.
+- *synthetic queries*: where all were made from the chunks, no figure on them decides unless `accept_synthetic` says so. One query that a
+  user asked is enough for the other checks to count: how many of them there are is said in the warnings.
 - *training verdict*: when training said "keep base", only superiority passes, even under a negative `min_difference`.
 """
 
@@ -40,13 +43,15 @@ class Outcome(StrEnum):
     """At least one check failed for good."""
     UNDERPOWERED = "underpowered"
     """Nothing speaks against the candidate, but the queries are too few to show that it is better."""
+    UNDECIDED = "undecided"
+    """Nothing speaks against the candidate, but the queries are all synthetic, and users' own may come out otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One line of the gate. `note` adds what the reader should know though it does not decide.
 
-    `kind` is one of "difference", "queries", "worse", "slice", "latency", "recall", "verdict".
+    `kind` is one of "difference", "queries", "asked", "worse", "slice", "latency", "recall", "verdict".
     """
 
     kind: str
@@ -66,7 +71,7 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the candidate may serve. Underpowered is not passed."""
+        """Whether the candidate may serve. Underpowered and undecided are not passed."""
         return self.outcome is Outcome.PASS
 
     @property
@@ -84,12 +89,15 @@ def judge_gate(comparison: Comparison, section: GateSection) -> GateResult:
     _refuse_other_terms(comparison, section)
     figures = comparison.main.figures
     difference, queries = _difference(comparison, section), _queries(figures, section)
-    others = tuple(_others(comparison, section))
-    reasons = (difference, queries, *others)
-    if all(check.ok for check in reasons):
-        return GateResult(Outcome.PASS, reasons)
-    open_ = all(check.ok for check in others) and _may_yet_pass(figures, section) and _too_few(figures, section)
-    return GateResult(Outcome.UNDERPOWERED if open_ else Outcome.FAIL, reasons)
+    asked, others = tuple(_asked(comparison, section)), tuple(_others(comparison, section))
+    reasons = (difference, queries, *asked, *others)
+    shown = difference.ok and queries.ok
+    open_ = _may_yet_pass(figures, section) and _too_few(figures, section)
+    if not all(check.ok for check in others) or not (shown or open_):
+        return GateResult(Outcome.FAIL, reasons)
+    if not all(check.ok for check in asked):
+        return GateResult(Outcome.UNDECIDED, reasons)
+    return GateResult(Outcome.PASS if shown else Outcome.UNDERPOWERED, reasons)
 
 
 def _refuse_other_terms(comparison: Comparison, section: GateSection) -> None:
@@ -129,6 +137,14 @@ def written_interval(interval: Interval | None) -> str:
 
 def _queries(figures: Paired, section: GateSection) -> Check:
     return Check("queries", "enough queries", f"at least {section.min_queries}", f"{figures.n}", figures.n >= section.min_queries)
+
+
+def _asked(comparison: Comparison, section: GateSection) -> Iterator[Check]:
+    counts = comparison.queries
+    if counts.compared and counts.synthetic == counts.compared:
+        observed = f"none: all {counts.compared:,} were made from the chunks"
+        note = "[gate] accept_synthetic = true lets them decide" if not section.accept_synthetic else "accepted: [gate] accept_synthetic"
+        yield Check("asked", "queries that users asked", "some", observed, section.accept_synthetic, note)
 
 
 def _others(comparison: Comparison, section: GateSection) -> Iterator[Check]:

@@ -206,7 +206,8 @@ def _open(log: LogSection, root: Path, rows: RowSource | None) -> tuple[str, Ite
     notes: Counter[str] = Counter()
     if len(named) != 1:
         what = f"both {named[0]} and {named[1]}" if named else "no log"
-        raise UsageError(f"[log] in vecmigrate.toml names {what}", hint="give one of path, table or sql")
+        instead = "" if named else "; without a log, queries can be made from the chunks: vecmigrate dataset build --synthetic local"
+        raise UsageError(f"[log] in vecmigrate.toml names {what}", hint=f"give one of path, table or sql{instead}")
     if log.path is not None:
         source = f"the query log {', '.join(str(path) for path in (log.path, *log.also))}"
         return source, _files(root, (log.path, *log.also), notes), notes

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from vecmigrate.cli.dataset import dataset_command
+from vecmigrate.cli.dataset import dataset_command, find_dataset
 from vecmigrate.cli.session import Session
+from vecmigrate.dataset import Dataset, Split
 from vecmigrate.errors import DataError, UsageError
 from vecmigrate.testing.encoders import FixedEncoders
 
@@ -137,6 +138,81 @@ def test_pairs_and_questions_are_read_in_place_of_a_log(shop):
     assert found["counts"]["synthetic_queries"] > 20
 
 
+@pytest.mark.parametrize("kind", ["pairs", "faq"])
+def test_queries_of_peoples_own_files_lose_personal_data(shop, kind):
+    asked = [f"anna.berg{i}@example.org: broken {world.word(i, 4)} {world.word(i, 5)}" for i in range(20)]
+    rows = {
+        "pairs": [{"query": text, "chunk_id": f"c{i:03d}"} for i, text in enumerate(asked)],
+        "faq": [{"question": text, "answer": world.chunk_of(i).text} for i, text in enumerate(asked)],
+    }[kind]
+    file = shop.folder / "own.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert {text.split(":")[0] for text in texts_of(shop.type("build", f"--{kind}", str(file)))} == {"<email>"}
+    shop.configure("[log]\nredact = false\n")
+    assert texts_of(shop.type("build", f"--{kind}", str(file))) == sorted(asked)
+
+
+def test_qrels_lose_personal_data_too(shop):
+    ids = [f"q{i:02d}" for i in range(20)]
+    queries = "".join(json.dumps({"id": id, "text": f"call 555-234-5678 about {world.word(i, 4)}"}) + "\n" for i, id in enumerate(ids))
+    (shop.folder / "queries.jsonl").write_text(queries, encoding="utf-8")
+    (shop.folder / "qrels.tsv").write_text("".join(f"{id}\tc{i:03d}\t1\n" for i, id in enumerate(ids)), encoding="utf-8")
+    found = shop.type("build", "--queries", str(shop.folder / "queries.jsonl"), "--qrels", str(shop.folder / "qrels.tsv"))
+    assert texts_of(found) == sorted(f"call <phone> about {world.word(i, 4)}" for i in range(20))
+
+
+def texts_of(built):
+    dataset = Dataset.load(Path(built["folder"]))
+    return sorted(query.text for split in Split for query in dataset.queries(split))
+
+
+def test_what_users_passed_over_becomes_the_hard_negative(shop):
+    """From the log to the training pair: shown above the click, and chosen by nobody."""
+    above = {f"c{i:03d}": f"c{(i + 10) % 40:03d}" for i in range(30)}
+    rows = [
+        {
+            "user_query": f"why is {world.word(i, 0)} {world.word(i, 4)} {world.word(i, 5)}",
+            "query_response_hit_ids": [above[f"c{i:03d}"], f"c{i:03d}"],
+            "clicked_ids": [f"c{i:03d}"],
+            "session_id": str(i),
+        }
+        for i in range(30)
+    ]
+    (shop.folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    shop.configure('[log]\npath = "log.jsonl"\n')
+    dataset = Dataset.load(Path(shop.type("build")["folder"]))
+    pairs = dataset.training_pairs()
+    text = dataset.text(dataset.chunk_ids)
+    assert len(pairs) == dataset.counts["pairs"] > 15
+    assert {pair.negatives for pair in pairs} == {(text[above[pair.chunk_id]],) for pair in pairs}
+
+
+def test_a_dataset_of_another_format_does_not_make_the_folder_unusable(shop):
+    built = shop.type("build", "--synthetic", "local")
+    newer = shop.folder / ".vecmigrate" / "datasets" / "fedcba9876543210"
+    newer.mkdir()
+    (newer / "manifest.json").write_text(json.dumps({"parts": {"format": 99}}), encoding="utf-8")
+    assert shop.type("show")["hash"] == built["hash"]
+    assert shop.type("show", built["hash"][:8])["hash"] == built["hash"]
+
+
+def test_what_was_passed_over_is_said(shop, capsys):
+    session = shop.session()
+    session.quiet = False
+    newer = session.folder("datasets") / "fedcba9876543210"
+    newer.mkdir()
+    (newer / "manifest.json").write_text(json.dumps({"parts": {"format": 99}}), encoding="utf-8")
+    with pytest.raises(DataError, match="none of the 1 in"):
+        find_dataset(session, None)
+    assert "is a dataset of another format, 99; this version reads 1 and 2" in capsys.readouterr().err
+
+
+def test_without_a_log_the_hint_names_synthetic_queries(shop):
+    with pytest.raises(UsageError, match="names no log") as caught:
+        shop.type("build")
+    assert caught.value.hint.endswith("vecmigrate dataset build --synthetic local")
+
+
 @pytest.fixture
 def server():
     chat = world.ChatServer()
@@ -167,7 +243,6 @@ def test_the_endpoints_queries_make_a_dataset_and_a_second_build_sends_nothing(s
 @pytest.mark.parametrize(("arguments", "notes"), [(["--synthetic", "local", "--without-log"], 1), (["--synthetic", "local"], 0)])
 def test_a_comparison_on_queries_that_nobody_asked_begins_with_that(shop, arguments, notes):
     from vecmigrate.cli.compare import _unseen
-    from vecmigrate.cli.dataset import find_dataset
 
     shop.configure(shop.log())
     shop.type("build", *arguments)

@@ -39,8 +39,8 @@ def test_the_most_telling_key_is_taken():
     [
         (split_into(9), "too few documents"),
         (split_into(50, key="colour"), "not a usual name"),
-        (chunks(*({"source": "web"} for _ in range(30)), *({"source": f"d{i}"} for i in range(70))), "one value is a category's"),
-        (chunks(*({"source": f"d{i // 4}"} if i < 89 else {} for i in range(100))), "one chunk in nine lacks it"),
+        (chunks(*({"file_name": "web"} for _ in range(30)), *({"file_name": f"d{i}"} for i in range(70))), "one value is a category's"),
+        (chunks(*({"file_name": f"d{i // 4}"} if i < 89 else {} for i in range(100))), "one chunk in nine lacks it"),
         (chunks(*({"file_id": [f"d{i}"]} for i in range(50))), "lists name nothing"),
         (chunks(*({"file_id": " "} for _ in range(50))), "blank"),
         ([], "nothing to look at"),
@@ -51,7 +51,30 @@ def test_what_does_not_tell_documents_is_not_taken(sample, why):
 
 
 def test_nine_in_ten_chunks_with_the_key_are_enough():
-    assert find_document_key(lambda: chunks(*({"source": f"d{i // 4}"} if i < 90 else {} for i in range(100))), None).key == "source"
+    assert find_document_key(lambda: chunks(*({"file_name": f"d{i // 4}"} if i < 90 else {} for i in range(100))), None).key == "file_name"
+
+
+@pytest.mark.parametrize("key", ["url", "uri", "source"])
+def test_the_entries_of_a_page_are_no_document(key):
+    """A page of questions and answers has one address, and its entries are good negatives for each other."""
+    pages = chunks(*({key: f"https://example.org/faq/{i // 8}.html"} for i in range(100)))
+    assert find_document_key(lambda: pages, None) == DocumentKey(address=key)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "key"),
+    [
+        ({"source": "https://example.org/{}", "start_index": 0}, "source"),
+        ({"url": "https://example.org/{}", "page_number": 1}, "url"),
+        ({"source": "/srv/docs/{}.PDF"}, "source"),
+        ({"source": "guide-{}.md", "uri": "https://example.org/{}"}, "source"),
+        ({"source": "https://example.org/{}", "start_index": None}, ""),
+        ({"source": "https://example.org/{}", "price": 1}, ""),
+    ],
+)
+def test_an_address_counts_where_its_chunks_are_pieces_of_a_text_or_it_is_a_files(metadata, key):
+    sample = [{name: told.format(i // 4) if isinstance(told, str) else told for name, told in metadata.items()} for i in range(100)]
+    assert find_document_key(lambda: chunks(*sample), None).key == key
 
 
 def test_what_the_operator_names_holds_whatever_is_in_it():
@@ -88,6 +111,10 @@ def test_the_lines_say_how_documents_are_told_apart():
     assert DocumentKey("f", named=True).lines(5, 5) == ["  5 of 5 chunks name their document by the metadata key 'f' (as named)"]
     assert DocumentKey().lines(0, 5) == [
         "  no metadata key names the chunks' documents, so parts of an answer's own document may become its negatives"
+    ]
+    assert DocumentKey(address="uri").lines(0, 5) == [
+        "  the metadata key 'uri' names pages, and nothing says that their chunks are pieces of one text, so other chunks of an answer's page "
+        'may become its negatives; [dataset] document_key = "uri" leaves them out'
     ]
     assert DocumentKey(turned_off=True).lines(0, 5) == ["  documents are not told apart: [dataset] document_key is empty"]
 

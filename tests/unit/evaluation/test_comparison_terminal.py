@@ -75,6 +75,12 @@ def test_an_underpowered_comparison_says_so(comparison):
     assert shown(open_).startswith("UNDERPOWERED  undecided: 37 queries cannot tell docs@v1 from docs@v0")
 
 
+def test_a_comparison_on_queries_that_nobody_asked_is_undecided(comparison):
+    made = replace(comparison, queries=replace(comparison.queries, synthetic=100))
+    assert shown(made).startswith("UNDECIDED  undecided: no user asked any of the 100 queries")
+    assert line(shown(made), "FAIL  queries that users asked")
+
+
 def test_non_inferiority_is_not_called_better(comparison):
     level = replace(comparison, measures=(MeasureResult("nDCG@10", figures(0.0, -0.01, 0.01), 1.0),))
     assert shown(level, gate=GateSection(min_difference=-0.02)).startswith("PASS  docs@v1 may serve: it is not worse than docs@v0")

@@ -75,6 +75,39 @@ def test_underpowered_does_not_hide_another_failure(comparison):
     assert (result.outcome, failed(result)) == (Outcome.FAIL, ["difference", "queries", "worse"])
 
 
+def unasked(comparison: Comparison, synthetic: int = 100) -> Comparison:
+    return replace(comparison, queries=replace(comparison.queries, synthetic=synthetic))
+
+
+def test_a_gain_on_queries_that_nobody_asked_is_undecided_and_not_passed(comparison):
+    result = judge_gate(unasked(comparison), GATE)
+    assert (result.outcome, result.passed, failed(result)) == (Outcome.UNDECIDED, False, ["asked"])
+    assert result.failures[0].observed == "none: all 100 were made from the chunks"
+
+
+def test_synthetic_queries_decide_where_the_gate_accepts_them(comparison):
+    result = judge_gate(unasked(comparison), GateSection(accept_synthetic=True))
+    assert (result.outcome, result.failures) == (Outcome.PASS, ())
+    assert [c.note for c in result.reasons if c.kind == "asked"] == ["accepted: [gate] accept_synthetic"]
+
+
+@pytest.mark.parametrize("synthetic", [0, 99])
+def test_where_a_user_asked_the_other_checks_decide(comparison, synthetic):
+    result = judge_gate(unasked(comparison, synthetic), GATE)
+    assert (result.outcome, "asked" in [c.kind for c in result.reasons]) == (Outcome.PASS, False)
+
+
+def test_a_loss_on_synthetic_queries_fails_all_the_same(comparison):
+    assert judge_gate(unasked(with_main(comparison, -0.2, -0.3, -0.1)), GATE).outcome is Outcome.FAIL
+    assert judge_gate(unasked(with_main(comparison, losses=41)), GATE).outcome is Outcome.FAIL
+
+
+def test_too_few_synthetic_queries_are_undecided_and_not_underpowered(comparison):
+    open_ = unasked(with_main(comparison, 0.03, -0.06, 0.12, n=37, losses=5, detectable=0.14))
+    assert judge_gate(open_, GATE).outcome is Outcome.UNDECIDED
+    assert judge_gate(open_, GateSection(accept_synthetic=True)).outcome is Outcome.UNDERPOWERED
+
+
 def test_a_negative_bar_asks_for_non_inferiority(comparison):
     gate = GateSection(min_difference=-0.02)
     assert judge_gate(with_main(comparison, 0.0, -0.019, 0.02), gate).passed
