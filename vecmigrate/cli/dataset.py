@@ -109,7 +109,7 @@ def _enough(session: Session, made: JudgedLog | None) -> JudgedLog:
 def _judged(
     session: Session, queries: Path | None, qrels: Path | None, pairs: Path | None, faq: Path | None, min_grade: float | None
 ) -> tuple[JudgedLog, list[str]]:
-    from vecmigrate.querylog import judged_from_faq, judged_from_files, judged_from_pairs, without_personal_data
+    from vecmigrate.querylog import judged_from_faq, judged_from_files, judged_from_pairs
 
     if bool(queries) != bool(qrels):
         raise UsageError("--queries and --qrels go together", hint="name both files, or neither to use the log of [log]")
@@ -117,15 +117,13 @@ def _judged(
         raise UsageError("--queries with --qrels, --pairs and --faq are each in place of a log", hint="name one of them")
     if min_grade is not None and not (qrels or pairs):
         raise UsageError("--min-grade is for --qrels and --pairs", hint="a log's is min_rating under [log]")
-    imported: JudgedLog | None = None
+    redact = session.config.log.redact
     if queries and qrels:
-        imported = judged_from_files(queries, qrels, min_grade=min_grade)
-    elif pairs:
-        imported = judged_from_pairs(pairs, session.store, min_grade=min_grade)
-    elif faq:
-        imported = judged_from_faq(faq, session.store)
-    if imported is not None:
-        return (without_personal_data(imported) if session.config.log.redact else imported), []
+        return judged_from_files(queries, qrels, min_grade=min_grade, redact=redact), []
+    if pairs:
+        return judged_from_pairs(pairs, session.store, min_grade=min_grade, redact=redact), []
+    if faq:
+        return judged_from_faq(faq, session.store, redact=redact), []
     from vecmigrate.cli.logs import read_log
 
     read, resolution, judged = read_log(session, session.config.log, session.config.root)
