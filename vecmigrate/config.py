@@ -247,7 +247,10 @@ class EncodingSection(Section):
 
 
 class GateSection(Section):
-    """`[gate]`: what a candidate must show before a cutover. Differences are candidate minus control."""
+    """`[gate]`: what a candidate must show before a cutover. Differences are candidate minus control.
+
+    `accept_synthetic` lets test queries that no user asked decide it.
+    """
 
     measure: str = "nDCG@10"
     min_difference: float = 0.0
@@ -258,6 +261,7 @@ class GateSection(Section):
     slice_min_queries: int = Field(default=30, ge=1)
     max_latency_ratio: float | None = Field(default=2.0, gt=0)
     min_ann_recall: Fraction = 0.9
+    accept_synthetic: bool = False
 
 
 class Config(Section):

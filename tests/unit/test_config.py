@@ -77,7 +77,7 @@ def test_a_missing_file_says_how_to_make_one(folder):
         ("", "vecmigrate.toml: store: Field required"),
         (GOOD.replace('"docs"', '"Docs; DROP"', 1), "vecmigrate.toml: store.collection: String should match pattern"),
         (GOOD + "\n[gates]\n", "vecmigrate.toml: gates is unknown; known there: control, dataset, encoding"),
-        (GOOD + "confidences = 2\n", "vecmigrate.toml: gate.confidences is unknown; known there: confidence, max_latency_ratio"),
+        (GOOD + "confidences = 2\n", "vecmigrate.toml: gate.confidences is unknown; known there: accept_synthetic, confidence"),
         (GOOD + "confidence = 2\n", "vecmigrate.toml: gate.confidence: Input should be less than or equal to 1"),
         (GOOD.replace("user_query", "question"), "vecmigrate.toml: log.columns: Value error, unknown name 'question'; known: query_id"),
         (GOOD.replace("[control]", "[controls]"), "vecmigrate.toml: control: Field required"),

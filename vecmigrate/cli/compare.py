@@ -190,6 +190,8 @@ def _next(gate: GateResult, candidate: IndexVersion) -> str:
 
     if gate.outcome is Outcome.UNDERPOWERED:
         return f"undecided: keep {candidate.label}, and compare again when the log has more queries"
+    if gate.outcome is Outcome.UNDECIDED:
+        return f"undecided: keep {candidate.label}, and compare again with a log of what users ask: vecmigrate logs import"
     if gate.passed:
         return f"vecmigrate plan {candidate.label}, then vecmigrate cutover {candidate.label}"
     return f"keep what serves; vecmigrate shadow drop {candidate.label} frees the space"

@@ -3,6 +3,7 @@
     every check ok                                                    ─► pass
     a check failed, and more queries would not mend it                ─► fail
     only the main measure is open, and the queries are too few        ─► underpowered (the gate is not passed either)
+    all is well but that no user asked any of the queries             ─► undecided (nor here)
 
 How each check decides:
 
@@ -13,6 +14,8 @@ How each check decides:
   have wide intervals; those whose interval reaches beyond the margin are said to be open instead.
 - *latency*: the candidate's median search time over the control's, measured in turns, one query at a time. Encoding is not in it.
 - *index recall*: the candidate's top k against exact search. A store without exact search fails this unless `min_ann_recall` is 0.
+- *asked by users*: a comparison on synthetic queries alone shows how well a model finds a chunk by words out of it. What speaks against
+  the candidate there counts; what speaks for it does not, unless `accept_synthetic` says so.
 - *training verdict*: when training said "keep base", only superiority passes, even under a negative `min_difference`.
 """
 
@@ -25,7 +28,7 @@ from typing import Any
 
 from vecmigrate.config import GateSection
 from vecmigrate.errors import UsageError
-from vecmigrate.evaluation.cautions import WORTHWHILE, keeps_base
+from vecmigrate.evaluation.cautions import WORTHWHILE, all_synthetic, keeps_base
 from vecmigrate.evaluation.measures import parse_measure
 from vecmigrate.evaluation.result import Comparison, SliceResult
 from vecmigrate.evaluation.statistics import Interval, Paired
@@ -40,13 +43,15 @@ class Outcome(StrEnum):
     """At least one check failed for good."""
     UNDERPOWERED = "underpowered"
     """Nothing speaks against the candidate, but the queries are too few to show that it is better."""
+    UNDECIDED = "undecided"
+    """Every other check is ok, but the queries were made from the chunks: what users would find is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One line of the gate. `note` adds what the reader should know though it does not decide.
 
-    `kind` is one of "difference", "queries", "worse", "slice", "latency", "recall", "verdict".
+    `kind` is one of "difference", "queries", "asked", "worse", "slice", "latency", "recall", "verdict".
     """
 
     kind: str
@@ -66,7 +71,7 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the candidate may serve. Underpowered is not passed."""
+        """Whether the candidate may serve. Underpowered and undecided are not passed."""
         return self.outcome is Outcome.PASS
 
     @property
@@ -83,11 +88,11 @@ def judge_gate(comparison: Comparison, section: GateSection) -> GateResult:
     """Apply the gate. Raises `UsageError` when the comparison was made for another measure or confidence than the gate's."""
     _refuse_other_terms(comparison, section)
     figures = comparison.main.figures
-    difference, queries = _difference(comparison, section), _queries(figures, section)
+    main, asked = (_difference(comparison, section), _queries(figures, section)), tuple(_asked(comparison, section))
     others = tuple(_others(comparison, section))
-    reasons = (difference, queries, *others)
-    if all(check.ok for check in reasons):
-        return GateResult(Outcome.PASS, reasons)
+    reasons = (*main, *asked, *others)
+    if all(check.ok for check in (*main, *others)):
+        return GateResult(Outcome.PASS if all(check.ok for check in asked) else Outcome.UNDECIDED, reasons)
     open_ = all(check.ok for check in others) and _may_yet_pass(figures, section) and _too_few(figures, section)
     return GateResult(Outcome.UNDERPOWERED if open_ else Outcome.FAIL, reasons)
 
@@ -129,6 +134,13 @@ def written_interval(interval: Interval | None) -> str:
 
 def _queries(figures: Paired, section: GateSection) -> Check:
     return Check("queries", "enough queries", f"at least {section.min_queries}", f"{figures.n}", figures.n >= section.min_queries)
+
+
+def _asked(comparison: Comparison, section: GateSection) -> Iterator[Check]:
+    if all_synthetic(comparison):
+        observed = f"0 of {comparison.main.figures.n}"
+        note = "all are synthetic; [gate] accept_synthetic = true lets them decide"
+        yield Check("asked", "queries that users asked", "at least 1", observed, section.accept_synthetic, note)
 
 
 def _others(comparison: Comparison, section: GateSection) -> Iterator[Check]:

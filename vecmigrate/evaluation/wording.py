@@ -18,6 +18,8 @@ def headline(comparison: Comparison, gate: GateResult) -> str:
         return f"{candidate} may serve: it is {relation} {control}"
     if gate.outcome is Outcome.UNDERPOWERED:
         return f"undecided: {counted(comparison.main.figures.n, 'query', 'queries')} cannot tell {candidate} from {control}"
+    if gate.outcome is Outcome.UNDECIDED:
+        return f"undecided: no user asked what {candidate} and {control} were compared on"
     return f"{control} stays: {candidate} does not meet the gate"
 
 
