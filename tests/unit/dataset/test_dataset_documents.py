@@ -50,6 +50,33 @@ def test_what_does_not_tell_documents_is_not_taken(sample, why):
     assert find_document_key(lambda: sample, None) == DocumentKey(), why
 
 
+def listed(key, largest, others=100, size=4):
+    """Chunks of which one value of the key holds `largest`, and each other one `size`."""
+    return chunks(*({key: "faq"} for _ in range(largest)), *({key: f"d{i // size}"} for i in range(others)))
+
+
+@pytest.mark.parametrize("key", ["url", "uri", "source"])
+def test_a_place_that_lists_many_things_is_no_document(key):
+    """The entries of one page of questions and answers are good negatives of each other."""
+    assert find_document_key(lambda: listed(key, 20), None) == DocumentKey(key)
+    assert find_document_key(lambda: listed(key, 21), None) == DocumentKey(list_like=key, largest=21)
+
+
+@pytest.mark.parametrize("key", ["document_id", "file_id", "file_path"])
+def test_a_long_document_that_has_an_id_stays_one(key):
+    assert find_document_key(lambda: listed(key, 24), None) == DocumentKey(key)
+
+
+def test_an_id_is_taken_before_the_place_that_it_came_from():
+    sample = chunks(*({"url": f"u{i}", "source": f"s{i // 2}", "filename": f"f{i // 5}"} for i in range(100)))
+    assert find_document_key(lambda: sample, None).key == "filename"
+
+
+def test_a_place_that_lists_things_makes_way_for_a_finer_one():
+    sample = chunks(*({"url": f"page{i // 25}" if i < 50 else f"u{i}", "source": f"s{i // 3}"} for i in range(150)))
+    assert find_document_key(lambda: sample, None) == DocumentKey("source")
+
+
 def test_nine_in_ten_chunks_with_the_key_are_enough():
     assert find_document_key(lambda: chunks(*({"source": f"d{i // 4}"} if i < 90 else {} for i in range(100))), None).key == "source"
 
@@ -88,6 +115,10 @@ def test_the_lines_say_how_documents_are_told_apart():
     assert DocumentKey("f", named=True).lines(5, 5) == ["  5 of 5 chunks name their document by the metadata key 'f' (as named)"]
     assert DocumentKey().lines(0, 5) == [
         "  no metadata key names the chunks' documents, so parts of an answer's own document may become its negatives"
+    ]
+    assert DocumentKey(list_like="uri", largest=120).lines(0, 5) == [
+        "  the metadata key 'uri' was not taken for the chunks' documents: 120 sampled chunks share one value, as on a page of many entries; "
+        '[dataset] document_key = "uri" takes it'
     ]
     assert DocumentKey(turned_off=True).lines(0, 5) == ["  documents are not told apart: [dataset] document_key is empty"]
 
