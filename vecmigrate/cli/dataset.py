@@ -140,16 +140,22 @@ def show_command(session: Session, reference: str | None) -> None:
 
 
 def find_dataset(session: Session, reference: str | None) -> Dataset:
-    """A dataset by the first digits of its hash, or the newest. Raises `DataError` when there is none, `UsageError` for an unknown one."""
-    from vecmigrate.dataset import latest, list_datasets
+    """A dataset by the first digits of its hash, or the newest. Raises `DataError` when there is none, or it is of another format,
+    `UsageError` for an unknown one.
+    """
+    from vecmigrate.dataset import Dataset, foreign_datasets, latest, list_datasets
 
     folder = session.folder("datasets")
+    foreign = foreign_datasets(folder)
     if reference is None:
         newest = latest(folder)
-        if newest is None:
-            raise DataError("there is no dataset yet", hint="vecmigrate dataset build makes one")
+        for place in foreign:
+            session.err.print(f"passed over {place}: another version's dataset; taken is {newest.hash[:12]}, the newest of this version's")
         return newest
     found = [d for d in list_datasets(folder) if d.hash.startswith(reference)]
+    for place in foreign:
+        if not found and place.name.startswith(reference[: len(place.name)]):
+            Dataset.load(place)  # raises, and says which format it has
     if len(found) != 1:
         raise UsageError(f"{len(found)} datasets begin with {reference!r}", hint=f"look into {folder}")
     return found[0]

@@ -55,6 +55,12 @@ class Dataset:
     def load(cls, folder: Path) -> Self:
         """Open the dataset in this folder. Raises `DataError` when there is none, or its manifest was changed."""
         manifest = storage.read_manifest(folder)
+        if _is_foreign(manifest):
+            known = " and ".join(str(number) for number in READABLE)
+            raise DataError(
+                f"{folder} is a dataset of another format, {manifest['parts'].get('format')!r}; this version reads {known}",
+                hint="vecmigrate dataset build makes one of this version's",
+            )
         try:
             loaded = cls(
                 folder=folder,
@@ -69,12 +75,6 @@ class Dataset:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise storage.damaged(folder / storage.MANIFEST, f"{type(error).__name__} {error}") from None
-        if loaded.parts.get("format") not in READABLE:
-            known = " and ".join(str(number) for number in READABLE)
-            raise DataError(
-                f"{folder} is a dataset of another format, {loaded.parts.get('format')!r}; this version reads {known}",
-                hint="vecmigrate dataset build makes one of this version's",
-            )
         if loaded.hash != fingerprint_of(loaded.parts):
             raise storage.damaged(folder / storage.MANIFEST, "its hash is another")
         return loaded
@@ -196,15 +196,37 @@ def _query(row: Mapping[str, Any]) -> Query:
     return Query(row["id"], row["text"], row["group"], row["at"], tuple(row["slices"]))
 
 
+def _is_foreign(manifest: Mapping[str, Any]) -> bool:
+    """Whether another version of vecmigrate wrote it, which may have named everything otherwise."""
+    parts = manifest.get("parts")
+    return isinstance(parts, dict) and parts.get("format") not in READABLE
+
+
+def _places(folder: Path) -> list[Path]:
+    return sorted(manifest.parent for manifest in folder.glob(f"[!.]*/{storage.MANIFEST}"))
+
+
 def list_datasets(folder: Path) -> tuple[Dataset, ...]:
-    """Every dataset in the folder, oldest first. Folders that hold none are passed over. Raises `DataError` for a damaged manifest."""
-    found = [Dataset.load(manifest.parent) for manifest in folder.glob(f"[!.]*/{storage.MANIFEST}")]
+    """Every dataset in the folder that this version reads, oldest first.
+
+    Folders that hold none are passed over, and those of other formats, which `foreign_datasets` names. Raises `DataError` for a damaged
+    manifest.
+    """
+    foreign = foreign_datasets(folder)
+    found = [Dataset.load(place) for place in _places(folder) if place not in foreign]
     return tuple(sorted(found, key=lambda dataset: (dataset.created_at, dataset.hash)))
 
 
+def foreign_datasets(folder: Path) -> tuple[Path, ...]:
+    """The folders in `folder` with a dataset whose format this version does not read. Raises `DataError` for a damaged manifest."""
+    return tuple(place for place in _places(folder) if _is_foreign(storage.read_manifest(place)))
+
+
 def latest(folder: Path) -> Dataset:
-    """The dataset built last. Raises `DataError` when there is none."""
+    """The dataset built last of those that this version reads. Raises `DataError` when there is none."""
     found = list_datasets(folder)
     if not found:
+        for place in foreign_datasets(folder):
+            Dataset.load(place)  # raises, and says which format it has
         raise DataError(f"there is no dataset in {folder}", hint="vecmigrate dataset build")
     return found[-1]
