@@ -283,6 +283,11 @@ class Config(Section):
         """Where datasets, models and comparisons are kept."""
         return self.root / self.workspace
 
+    def from_root(self, reference: str) -> str:
+        """A model's name as it is; a relative directory starts at the file's own folder, wherever the command is typed."""
+        local = self.root / reference
+        return str(local) if reference and local.is_dir() else reference
+
 
 def find_config(start: Path | None = None) -> Path:
     """The configuration file that applies. Raises `UsageError` saying how to make one."""
@@ -308,9 +313,11 @@ def load_config(path: Path | None = None) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is not valid TOML: {error}", hint="mend that line") from error
     try:
-        return Config.model_validate({**data, "root": file.resolve().parent})
+        config = Config.model_validate({**data, "root": file.resolve().parent})
     except ValidationError as error:
         raise UsageError(_complaint(file, error), hint="see `vecmigrate init --help` for the keys") from None
+    scorer = config.from_root(config.dataset.negative_filter or "") or None
+    return config.model_copy(update={"dataset": config.dataset.model_copy(update={"negative_filter": scorer})})
 
 
 def _complaint(file: Path, error: ValidationError) -> str:

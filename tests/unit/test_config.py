@@ -110,3 +110,21 @@ def test_settings_of_synthesis_that_contradict_each_other_are_named(folder, keys
     write(folder, f"{GOOD}\n[synthesis]\n{keys}\n")
     with pytest.raises(UsageError, match=message):
         load_config()
+
+
+def test_a_relative_cross_encoder_starts_at_the_files_folder(folder, monkeypatch):
+    (folder / "models" / "judge").mkdir(parents=True)
+    file = write(folder, f'{GOOD}\n[dataset]\nnegative_filter = "models/judge"\n')
+    assert load_config(file).dataset.negative_filter == str(folder / "models" / "judge")
+    monkeypatch.chdir(folder / "models")
+    assert load_config(file).dataset.negative_filter == str(folder / "models" / "judge")
+
+
+@pytest.mark.parametrize("name", ["cross-encoder/ms-marco-MiniLM-L6-v2", "/somewhere/else"])
+def test_a_hub_name_and_an_absolute_directory_stay_as_they_are(folder, name):
+    file = write(folder, f'{GOOD}\n[dataset]\nnegative_filter = "{name}"\n')
+    assert load_config(file).dataset.negative_filter == name
+
+
+def test_without_a_cross_encoder_there_is_none(folder):
+    assert load_config(write(folder, GOOD)).dataset.negative_filter is None
