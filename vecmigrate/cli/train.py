@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
-
-from vecmigrate.errors import UsageError
 
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
@@ -52,7 +49,7 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # the stubs differ 
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="The highest rate [default: searched].")
 @click.option("--seed", type=int, help="Same data, settings and seed give the same model on a CPU.")
 @click.option("--fresh", is_flag=True, help="Begin anew instead of resuming a run that was stopped.")
-@click.option("--launch", type=click.IntRange(min=2), metavar="N", help="Train on N processes, one for each GPU (accelerate).")
+@click.option("--launch", type=click.IntRange(min=2), metavar="N", help="Train on N processes, one for each GPU.")
 @click.pass_obj
 def train_command(
     session: Session,
@@ -144,7 +141,7 @@ def _tell(session: Session, dataset: Dataset, result: TrainingResult) -> None:
 
 
 def _launched() -> bool:
-    """Whether this process was started by accelerate, one of several."""
+    """Whether this process was one of several that train together."""
     import os
 
     return "RANK" in os.environ
@@ -156,18 +153,10 @@ def _launch(processes: int) -> None:
     import sys
 
     arguments = [argument for place, argument in enumerate(sys.argv[1:]) if not _is_launch(sys.argv[1:], place)]
-    if importlib.util.find_spec("accelerate") is None:
-        raise UsageError("--launch needs the package accelerate", hint="pip install 'vecmigrate[train]'")
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1"]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no", *_devices(), "-m", "vecmigrate", *arguments]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    command += ["-m", "vecmigrate", *arguments]
     ended = subprocess.run(command, check=False)  # noqa: S603  # our own arguments, no shell
     raise SystemExit(ended.returncode)
-
-
-def _devices() -> list[str]:
-    import torch
-
-    return ["--multi_gpu"] if torch.cuda.device_count() > 1 else ["--cpu"]
 
 
 def _is_launch(arguments: list[str], place: int) -> bool:

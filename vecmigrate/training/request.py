@@ -34,7 +34,7 @@ class Progress(Protocol):
 
 
 class OnlyHelped(Exception):
-    """This process trained together with others, the first of which has the result."""
+    """Raised in every process but the first, which has the result, where several train together."""
 
 
 class Remine(Protocol):

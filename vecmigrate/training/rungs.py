@@ -23,10 +23,11 @@ from sentence_transformers.sentence_transformer.modules import Router
 from vecmigrate.config import RungName
 from vecmigrate.encoding.encoder import Encoder
 from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder
+from vecmigrate.store import Vectors
 from vecmigrate.training.adapter import fit_adapter
 from vecmigrate.training.attempts import Attempt, Attempts
 from vecmigrate.training.blending import SHARES, Blend, between, blends, choose, mean_weights, weights_of
-from vecmigrate.training.devsearch import DevSearch, Scores
+from vecmigrate.training.devsearch import DevSearch, Places, Scores
 from vecmigrate.training.fit import Fitting, Measure, make_pass
 from vecmigrate.training.request import Verdict
 from vecmigrate.training.verdict import Finding, cross_fitted, exchanged, judge
@@ -71,16 +72,35 @@ class Ground:
 
 
 def climb_adapter(ground: Ground, clock: Callable[[], float]) -> Climbed:
-    """Fit the matrix, and write the router that holds it."""
-    fitting = ground.fitting
+    """Fit the matrix, go back towards the identity where that is better or does less harm, and write the router that holds it."""
+    fitting, search = ground.fitting, ground.fitting.search
     start = clock()
-    made = fit_adapter(ground.base, fitting.examples, fitting.search, seed=fitting.settings.seed)
-    pipeline = with_matrix(ground.base.pipeline, made.matrix)
-    probe = _mean(ground.probe, _Turned(ground.base, made.matrix))
-    files = save(pipeline, fitting.run.path / "adapter")
-    chosen = _Chosen(made.dev, made.every, fitting.search.rank(_Turned(ground.base, made.matrix)), probe)
-    told = {"pull": made.pull, "passes": made.passes}
-    return Climbed("adapter", files, _found(ground, chosen), made.dev, probe, clock() - start, told)
+    made = fit_adapter(ground.base, fitting.examples, search, seed=fitting.settings.seed)
+    plain_dev, plain_probe = _Known(ground.base, search), None if ground.probe is None else _Known(ground.base, ground.probe)
+
+    def at(share: float) -> Blend:
+        matrix = _towards(made.matrix, share)
+        probe = None if plain_probe is None else float(np.mean(plain_probe.scores(matrix)))
+        return Blend(share, plain_dev.scores(matrix), probe)
+
+    tried = blends(at, SHARES[1:] if fitting.settings.interpolate else (), ground.floor, at(1.0))
+    blend = choose(tried, ground.floor) or tried[-1]
+    matrix = _towards(made.matrix, blend.share)
+    files = save(with_matrix(ground.base.pipeline, matrix), fitting.run.path / "adapter")
+    chosen = _Chosen(blend.dev, (*made.every, *(one.dev for one in tried)), plain_dev.rank(matrix), blend.probe)
+    told = {"pull": made.pull, "passes": made.passes, "share": blend.share, "blends": _plain(tried)}
+    return Climbed("adapter", files, _found(ground, chosen, share=blend.share), blend.dev, blend.probe, clock() - start, told)
+
+
+def _towards(matrix: Vectors, share: float) -> Vectors:
+    """The matrix, `share` of the way from the identity."""
+    identity = np.eye(len(matrix), dtype=np.float32)
+    made: Vectors = identity + np.float32(share) * (matrix - identity)
+    return made
+
+
+def _plain(tried: Sequence[Blend]) -> list[dict[str, Any]]:
+    return [{"share": one.share, "dev": one.score, "probe": one.probe} for one in tried]
 
 
 def climb(
@@ -100,7 +120,7 @@ def climb(
         "attempts": [_told(one) for one in made],
         "mean_of": souped,
         "share": blend.share,
-        "blends": [{"share": one.share, "dev": one.score, "probe": one.probe} for one in tried],
+        "blends": _plain(tried),
     }
     return Climbed(rung, files, finding, blend.dev, blend.probe, spent + clock() - start, told, resumed)
 
@@ -208,29 +228,21 @@ class _Tuned:
         return save(pipeline, folder)
 
 
-class _Turned:
-    """The base with a matrix after its query embedding, without a router: for measuring."""
+class _Known:
+    """A search whose vectors by the base are made once: what a matrix on the query side does to it is then a matrix product."""
 
-    def __init__(self, base: Encoder, matrix: Any) -> None:
-        self._base = base
-        self._matrix = matrix
-        self.model = base.model
+    def __init__(self, base: Encoder, search: DevSearch) -> None:
+        self._search = search
+        self._queries = base.encode_queries(search.queries)
+        self._pool = base.encode_documents(search.pool)
 
-    def encode_queries(self, texts: Sequence[str]) -> Any:
-        """See `Encoder.encode_queries`."""
-        return self._base.encode_queries(texts) @ self._matrix.T
+    def rank(self, matrix: Vectors) -> Places:
+        """The first ten of each query."""
+        return self._search.rank_vectors(self._queries @ matrix.T, self._pool)
 
-    def encode_documents(self, texts: Sequence[str]) -> Any:
-        """See `Encoder.encode_documents`."""
-        return self._base.encode_documents(texts)
-
-    def count_truncated(self, texts: Sequence[str]) -> int:
-        """See `Encoder.count_truncated`."""
-        return self._base.count_truncated(texts)
-
-
-def _mean(search: DevSearch | None, encoder: Encoder) -> float | None:
-    return None if search is None else float(np.mean(search.measure(encoder)))
+    def scores(self, matrix: Vectors) -> Scores:
+        """nDCG@10 of each query."""
+        return self._search.score(self.rank(matrix))
 
 
 def with_matrix(base: SentenceTransformer, matrix: Any) -> SentenceTransformer:
