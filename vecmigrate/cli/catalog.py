@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -10,6 +10,7 @@ import rich_click as click
 if TYPE_CHECKING:
     from vecmigrate.cli.session import Session
     from vecmigrate.encoding import ModelEntry
+    from vecmigrate.encoding.export import Exported
 
 
 @click.group("models")
@@ -21,24 +22,10 @@ def models_command() -> None:
 @click.pass_obj
 def list_command(session: Session) -> None:
     """Every model of the workspace, oldest first."""
-    from vecmigrate.cli.tables import plain_table
+    from vecmigrate.cli.model_lines import model_table
 
     entries = session.catalog.entries()
-    table = plain_table(
-        "name",
-        "fingerprint",
-        "dim",
-        "max tokens",
-        "precision",
-        "verdict",
-        "source",
-        right=("dim", "max tokens"),
-        cut=("source",),
-    )
-    for e in entries:
-        m = e.model
-        table.add_row(m.name, m.fingerprint[:12], str(m.dimension), str(m.max_tokens or ""), m.precision, e.verdict or "", m.source)
-    text = [table] if entries else ["no models yet"]
+    text = [model_table(entries)] if entries else ["no models yet"]
     session.emit(
         {"models": [_data(e) for e in entries]}, text, following="vecmigrate shadow build --model NAME" if entries else "vecmigrate train"
     )
@@ -49,10 +36,11 @@ def list_command(session: Session) -> None:
 @click.pass_obj
 def show_command(session: Session, reference: str) -> None:
     """One model: its identity, where it came from, its scores and its verdict. REFERENCE is a name or the fingerprint's first digits."""
+    from vecmigrate.cli.model_lines import model_lines
+
     entry = session.catalog.get(reference)
-    shown = {**entry.model.to_dict(), "verdict": entry.verdict or "not trained here", **entry.lineage}
-    lines = [f"{key:<32} {value}" for key, value in _flat(shown)]
-    session.emit(_data(entry), lines, following=f"vecmigrate shadow build --model {entry.model.name}")
+    names = {e.model.fingerprint: e.model.name for e in reversed(session.catalog.entries())}
+    session.emit(_data(entry), model_lines(entry, names), following=f"vecmigrate shadow build --model {entry.model.name}")
 
 
 @models_command.command("add")
@@ -70,13 +58,68 @@ def add_command(session: Session, source: str, name: str | None, query_prompt: s
     session.emit(_data(entry), lines, following=f"vecmigrate shadow build --model {entry.model.name}")
 
 
-def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested mappings as dotted names, as in vecmigrate.toml."""
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
+@models_command.command("export")
+@click.argument("reference", metavar="NAME")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.pass_obj
+def export_command(session: Session, reference: str, folder: Path) -> None:
+    """Copy a model out of the workspace: a plain sentence-transformers directory with its card and its record.
+
+    FOLDER must not be there yet. `vecmigrate models add FOLDER` knows it again in another workspace.
+    """
+    from vecmigrate.encoding.export import export_model
+
+    entry = session.catalog.get(reference)
+    made = export_model(entry, folder)
+    lines = [f"{entry.model.name}: {made.files} files, {made.size / 1e6:.1f} MB in {made.folder}", *_prompts_to_mind(entry)]
+    following = f"vecmigrate models add {made.folder}, in another workspace"
+    session.emit({**_data(entry), "folder": str(made.folder), "files": made.files, "bytes": made.size}, lines, following=following)
+
+
+@models_command.command("push")
+@click.argument("reference", metavar="NAME")
+@click.argument("repository", metavar="OWNER/REPO")
+@click.option("--public", is_flag=True, help="Anybody may read it [default: a private repository].")
+@click.pass_obj
+def push_command(session: Session, reference: str, repository: str, public: bool) -> None:
+    """Upload a model to a model hub, into a private repository. Asks first.
+
+    The token is that of the environment variable HF_TOKEN, the hub that of HF_ENDPOINT, where it is set.
+    """
+    import tempfile
+
+    from vecmigrate.encoding.export import export_model
+    from vecmigrate.encoding.hub import hub_token, push_folder
+
+    entry = session.catalog.get(reference)
+    token = hub_token(repository)
+    with tempfile.TemporaryDirectory(prefix=".push-", dir=session.folder("models")) as place:
+        made = export_model(entry, Path(place) / entry.model.name)
+        session.confirm(_push_plan(entry, made, repository, public), what="this uploads a model")
+        message = f"{entry.model.name}, fingerprint {entry.model.fingerprint[:12]}"
+        where = push_folder(made.folder, repository, token=token, private=not public, message=message)
+    lines = [f"{entry.model.name} is at {where}", *_prompts_to_mind(entry)]
+    session.emit({**_data(entry), "repository": repository, "address": where}, lines, following=f"vecmigrate models add {repository}")
+
+
+def _push_plan(entry: ModelEntry, made: Exported, repository: str, public: bool) -> list[str]:
+    from vecmigrate.encoding.hub import endpoint
+
+    kept = entry.verdict == "keep base"
+    return [
+        f"push {entry.model.name} ({made.files} files, {made.size / 1e6:.1f} MB) to {endpoint()}/{repository}",
+        "  readable by anybody" if public else "  readable by those who may read the private repository",
+        "  weights, tokenizer, card and record: settings, scores and the names of slices, no query and no chunk; but a tuned model's weights",
+        "  have learned from them",
+        *(["  caution: its verdict is keep base: training did not find it better than the model it began with"] if kept else []),
+        "  files of the same names there are replaced in one commit; undo: revert that commit, or delete the repository, on the hub",
+    ]
+
+
+def _prompts_to_mind(entry: ModelEntry) -> list[str]:
+    """What the directory alone does not say: prompts that were given when the model was added."""
+    names = [name for name, asked in zip(("query", "document"), entry.asked, strict=True) if asked is not None]
+    return [f"its {' and '.join(names)} prompt was given when it was added, and is in the record alone: name it again"] if names else []
 
 
 def _data(entry: ModelEntry) -> dict[str, Any]:

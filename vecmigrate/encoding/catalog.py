@@ -122,6 +122,8 @@ class ModelCatalog:
             check_name(name)
         query_prompt, document_prompt = wanted.asked
         model = load_encoder(wanted.path, settings, query_prompt=query_prompt, document_prompt=document_prompt).model
+        if wanted.model.fingerprint == model.fingerprint:  # of another precision or with other prompts, the documents are others too
+            model = replace(model, documents=wanted.model.documents)
         same = [e for e in self.entries() if e.model.fingerprint == model.fingerprint and name in (None, e.model.name)]
         if same:
             return same[0]
@@ -142,7 +144,7 @@ class ModelCatalog:
         if home.exists():  # left by hand, without a record
             raise UsageError(f"{home} is in the way: it holds no model of ours", hint="move it away, or choose another --name")
         staged = self._staged(entry.model.name, files)
-        _write(staged / RECORD, {"format": FORMAT, "local": files is not None, **_plain(entry)})
+        write_record(staged, entry, local=files is not None)
         staged.rename(home)
         return self._read(home / RECORD)
 
@@ -208,15 +210,15 @@ def _absolute(source: str) -> str:
 
 
 def _known_of(source: str, asked: tuple[str | None, str | None]) -> ModelEntry:
-    """What is known of a source before it is loaded: verdict and lineage of a directory that was trained in another workspace, unless
-    its files were changed since.
+    """What is known of a source before it is loaded: verdict, lineage and whose document vectors it shares, of a directory that was
+    trained in another workspace, unless its files were changed since.
     """
     folder = Path(source).expanduser()
     unknown = ModelEntry(_unknown(source), source, asked=asked)
     if not (folder / RECORD).is_file():
         return unknown
     trained = _recorded(folder / RECORD, folder)
-    return replace(unknown, verdict=trained.verdict, lineage=trained.lineage) if _unchanged(trained) else unknown
+    return replace(unknown, model=trained.model, verdict=trained.verdict, lineage=trained.lineage) if _unchanged(trained) else unknown
 
 
 def _recorded(record: Path, home: Path) -> ModelEntry:
@@ -259,6 +261,11 @@ def _plain(entry: ModelEntry) -> dict[str, Any]:
         "created_at": entry.created_at.isoformat(),
         "asked": list(entry.asked),
     }
+
+
+def write_record(folder: Path, entry: ModelEntry, *, local: bool) -> None:
+    """Write the record of a model into `folder`, which is the model's own directory where `local`."""
+    _write(folder / RECORD, {"format": FORMAT, "local": local, **_plain(entry)})
 
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:
