@@ -79,7 +79,8 @@ class HubStandIn:
             return 200, {"files": [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in asked["files"]]}
         if "/commit/" in place:
             self._keep(body or b"")
-            return 200, {"commitUrl": f"{self.url}/commit/1", "commitOid": "1" * 40, "success": True}
+            name = "/".join(place.split("/")[3:5])
+            return 200, {"commitUrl": f"{self.url}/{name}/commit/{'1' * 40}", "commitOid": "1" * 40, "success": True}
         if place.startswith("/api/models/"):
             name = "/".join(place.split("/")[3:5])
             return 200, {"id": name, "modelId": name, "private": self.private[name], "siblings": [], "sha": "0" * 40, "tags": []}
