@@ -22,6 +22,7 @@ from sentence_transformers.sentence_transformer.modules import Router
 
 from vecmigrate.config import LossName, RungName
 from vecmigrate.encoding.encoder import Encoder
+from vecmigrate.encoding.loading import quiet_bars
 from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder
 from vecmigrate.training.adapter import fit_adapter
 from vecmigrate.training.attempts import Attempt, Attempts
@@ -182,7 +183,8 @@ class _Tuned:
         return chosen, (*tried, *on_the_way[1:]), souped
 
     def _weights(self, attempt: Attempt) -> Mapping[str, torch.Tensor]:
-        return weights_of(SentenceTransformer(str(attempt.best), device=str(self._encoder.pipeline.device)))
+        with quiet_bars():
+            return weights_of(SentenceTransformer(str(attempt.best), device=str(self._encoder.pipeline.device)))
 
     def _load(self, share: float) -> None:
         self._encoder.pipeline.load_state_dict(between(self._base, self._tuned, share))
@@ -255,7 +257,8 @@ def save(pipeline: SentenceTransformer, folder: Path) -> Path:
     draft = folder.with_name(f".{folder.name}.part")
     for leftover in (draft, folder):
         shutil.rmtree(leftover, ignore_errors=True)
-    pipeline.save_pretrained(str(draft), create_model_card=False)
+    with quiet_bars():
+        pipeline.save_pretrained(str(draft), create_model_card=False)
     draft.replace(folder)
     return folder
 
