@@ -30,7 +30,7 @@ from vecmigrate.training.blending import SHARES, Blend, between, blends, choose,
 from vecmigrate.training.devsearch import DevSearch, Scores
 from vecmigrate.training.fit import Fitting, Measure, make_pass
 from vecmigrate.training.request import Verdict
-from vecmigrate.training.verdict import Finding, cross_fitted, exchanged, judge
+from vecmigrate.training.verdict import CONFIDENCE, Finding, cross_fitted, exchanged, judge, luck
 
 SOUP_WITHIN = 0.02
 """Attempts whose dev score is this near the best one's take part in the mean of their weights."""
@@ -137,14 +137,21 @@ def _found(ground: Ground, chosen: _Chosen, share: float = 1.0) -> Finding:
     best = candidates[int(np.argmax(candidates.mean(axis=1)))]
     fitted = cross_fitted(ground.base_dev, candidates, ground.groups) + (chosen.dev - best)
     popular = (exchanged(search, search.rank(ground.base)), exchanged(search, chosen.ranked))
-    return judge(ground.base_dev, fitted, popular, ground.groups, share=share, harm=_harm(ground, chosen.probe))
+    against = [*_harm(ground, chosen.probe), *_luck(luck(ground.base_dev, chosen.dev, candidates, ground.groups), len(candidates))]
+    return judge(ground.base_dev, fitted, popular, ground.groups, share=share, against=against)
 
 
-def _harm(ground: Ground, probe: float | None) -> str:
+def _harm(ground: Ground, probe: float | None) -> list[str]:
     """What to say of the score on the probe; nothing where it is above the floor."""
     if ground.base_probe is None or ground.floor is None or probe is None or probe >= ground.floor:
-        return ""
-    return f"it harms: nDCG@10 on the general probe falls from {ground.base_probe:.3f} to {probe:.3f}"
+        return []
+    return [f"it harms: nDCG@10 on the general probe falls from {ground.base_probe:.3f} to {probe:.3f}"]
+
+
+def _luck(chance: float, candidates: int) -> list[str]:
+    if chance < (1 - CONFIDENCE) / 2:
+        return []
+    return [f"luck alone would find as good a best among {candidates} candidates {chance:.0%} of the time"]
 
 
 class _Tuned:
