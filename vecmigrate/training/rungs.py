@@ -29,6 +29,7 @@ from vecmigrate.training.attempts import Attempt, Attempts
 from vecmigrate.training.blending import SHARES, Blend, between, blends, choose, mean_weights, weights_of
 from vecmigrate.training.devsearch import DevSearch, Scores
 from vecmigrate.training.fit import Fitting, Measure, make_pass
+from vecmigrate.training.reach import merged
 from vecmigrate.training.request import Verdict
 from vecmigrate.training.verdict import CONFIDENCE, Finding, cross_fitted, exchanged, judge, luck
 
@@ -52,7 +53,9 @@ class Climbed:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What the rungs share: the base's encoder as it is measured, the dev queries, the general probe, and the base's scores on both."""
+    """What the rungs share: the base's encoder as it is measured (maybe in bfloat16; `fitting` has the exact one), the dev queries, the
+    general probe, and the base's scores on both.
+    """
 
     fitting: Fitting
     base: SentenceTransformerEncoder
@@ -76,7 +79,7 @@ def climb_adapter(ground: Ground, clock: Callable[[], float]) -> Climbed:
     fitting = ground.fitting
     start = clock()
     made = fit_adapter(ground.base, fitting.examples, fitting.search, seed=fitting.settings.seed)
-    pipeline = with_matrix(ground.base.pipeline, made.matrix)
+    pipeline = with_matrix(fitting.pipeline, made.matrix)
     probe = _mean(ground.probe, _Turned(ground.base, made.matrix))
     files = save(pipeline, fitting.run.path / "adapter")
     chosen = _Chosen(made.dev, made.every, fitting.search.rank(_Turned(ground.base, made.matrix)), probe)
@@ -159,7 +162,8 @@ class _Tuned:
 
     def __init__(self, ground: Ground, attempts: Attempts, rung: RungName) -> None:
         self._ground = ground
-        self._encoder = attempts.fresh_encoder()
+        fresh = attempts.fresh_encoder()
+        self._encoder = fresh.through(merged(fresh.pipeline).requires_grad_(True))  # plain weights, every one of them measured
         fitting = ground.fitting
         self._measure = Measure(fitting, make_pass(fitting, self._encoder.pipeline), self._encoder)
         self._base = weights_of(self._encoder.pipeline)
@@ -211,7 +215,7 @@ class _Tuned:
         self._load(blend.share)
         pipeline = self._encoder.pipeline
         if self._rung == "query":
-            pipeline = with_query_side(self._ground.base.pipeline, pipeline)
+            pipeline = with_query_side(self._ground.fitting.pipeline, pipeline)
         return save(pipeline, folder)
 
 
