@@ -105,7 +105,7 @@ def identify(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingReques
             "base": request.base.model.fingerprint,
             "pairs": [asdict(pair) for pair in pairs],
             "dev": [[[q.id, q.text] for q in dev.queries], [[j.query_id, j.chunk_id, j.grade] for j in dev.judgments], dict(dev.pool)],
-            "settings": request.training.model_dump(exclude={"base"}),
+            "settings": request.training.model_dump(mode="json", exclude={"base"}),
             "precision": request.encoding.precision,
         }
     )

@@ -22,6 +22,7 @@ from sentence_transformers.sentence_transformer.modules import Router
 
 from vecmigrate.config import RungName
 from vecmigrate.encoding.encoder import Encoder
+from vecmigrate.encoding.loading import quiet_bars
 from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder
 from vecmigrate.store import Vectors
 from vecmigrate.training.adapter import fit_adapter
@@ -29,8 +30,9 @@ from vecmigrate.training.attempts import Attempt, Attempts
 from vecmigrate.training.blending import SHARES, Blend, between, blends, choose, mean_weights, weights_of
 from vecmigrate.training.devsearch import DevSearch, Places, Scores
 from vecmigrate.training.fit import Fitting, Measure, make_pass
+from vecmigrate.training.reach import merged
 from vecmigrate.training.request import Verdict
-from vecmigrate.training.verdict import Finding, cross_fitted, exchanged, judge
+from vecmigrate.training.verdict import CONFIDENCE, Finding, cross_fitted, exchanged, judge, luck
 
 SOUP_WITHIN = 0.02
 """Attempts whose dev score is this near the best one's take part in the mean of their weights."""
@@ -52,7 +54,9 @@ class Climbed:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What the rungs share: the base's encoder as it is measured, the dev queries, the general probe, and the base's scores on both."""
+    """What the rungs share: the base's encoder as it is measured (maybe in bfloat16; `fitting` has the exact one), the dev queries, the
+    general probe, and the base's scores on both.
+    """
 
     fitting: Fitting
     base: SentenceTransformerEncoder
@@ -86,7 +90,7 @@ def climb_adapter(ground: Ground, clock: Callable[[], float]) -> Climbed:
     tried = blends(at, SHARES[1:] if fitting.settings.interpolate else (), ground.floor, at(1.0))
     blend = choose(tried, ground.floor) or tried[-1]
     matrix = _towards(made.matrix, blend.share)
-    files = save(with_matrix(ground.base.pipeline, matrix), fitting.run.path / "adapter")
+    files = save(with_matrix(fitting.pipeline, matrix), fitting.run.path / "adapter")
     chosen = _Chosen(blend.dev, (*made.every, *(one.dev for one in tried)), plain_dev.rank(matrix), blend.probe)
     told = {"pull": made.pull, "passes": made.passes, "share": blend.share, "blends": _plain(tried)}
     return Climbed("adapter", files, _found(ground, chosen, share=blend.share), blend.dev, blend.probe, clock() - start, told)
@@ -158,14 +162,21 @@ def _found(ground: Ground, chosen: _Chosen, share: float = 1.0) -> Finding:
     best = candidates[int(np.argmax(candidates.mean(axis=1)))]
     fitted = cross_fitted(ground.base_dev, candidates, ground.groups) + (chosen.dev - best)
     popular = (exchanged(search, search.rank(ground.base)), exchanged(search, chosen.ranked))
-    return judge(ground.base_dev, fitted, popular, ground.groups, share=share, harm=_harm(ground, chosen.probe))
+    against = [*_harm(ground, chosen.probe), *_luck(luck(ground.base_dev, chosen.dev, candidates, ground.groups), len(candidates))]
+    return judge(ground.base_dev, fitted, popular, ground.groups, share=share, against=against)
 
 
-def _harm(ground: Ground, probe: float | None) -> str:
+def _harm(ground: Ground, probe: float | None) -> list[str]:
     """What to say of the score on the probe; nothing where it is above the floor."""
     if ground.base_probe is None or ground.floor is None or probe is None or probe >= ground.floor:
-        return ""
-    return f"it harms: nDCG@10 on the general probe falls from {ground.base_probe:.3f} to {probe:.3f}"
+        return []
+    return [f"it harms: nDCG@10 on the general probe falls from {ground.base_probe:.3f} to {probe:.3f}"]
+
+
+def _luck(chance: float, candidates: int) -> list[str]:
+    if chance < (1 - CONFIDENCE) / 2:
+        return []
+    return [f"luck alone would find as good a best among {candidates} candidates {chance:.0%} of the time"]
 
 
 class _Tuned:
@@ -173,7 +184,8 @@ class _Tuned:
 
     def __init__(self, ground: Ground, attempts: Attempts, rung: RungName) -> None:
         self._ground = ground
-        self._encoder = attempts.fresh_encoder()
+        fresh = attempts.fresh_encoder()
+        self._encoder = fresh.through(merged(fresh.pipeline).requires_grad_(True))  # plain weights, every one of them measured
         fitting = ground.fitting
         self._measure = Measure(fitting, make_pass(fitting, self._encoder.pipeline), self._encoder)
         self._base = weights_of(self._encoder.pipeline)
@@ -204,7 +216,8 @@ class _Tuned:
         return chosen, (*tried, *on_the_way[1:]), souped
 
     def _weights(self, attempt: Attempt) -> Mapping[str, torch.Tensor]:
-        return weights_of(SentenceTransformer(str(attempt.best), device=str(self._encoder.pipeline.device)))
+        with quiet_bars():
+            return weights_of(SentenceTransformer(str(attempt.best), device=str(self._encoder.pipeline.device)))
 
     def _load(self, share: float) -> None:
         self._encoder.pipeline.load_state_dict(between(self._base, self._tuned, share))
@@ -224,7 +237,7 @@ class _Tuned:
         self._load(blend.share)
         pipeline = self._encoder.pipeline
         if self._rung == "query":
-            pipeline = with_query_side(self._ground.base.pipeline, pipeline)
+            pipeline = with_query_side(self._ground.fitting.pipeline, pipeline)
         return save(pipeline, folder)
 
 
@@ -269,7 +282,8 @@ def save(pipeline: SentenceTransformer, folder: Path) -> Path:
     draft = folder.with_name(f".{folder.name}.part")
     for leftover in (draft, folder):
         shutil.rmtree(leftover, ignore_errors=True)
-    pipeline.save_pretrained(str(draft), create_model_card=False)
+    with quiet_bars():
+        pipeline.save_pretrained(str(draft), create_model_card=False)
     draft.replace(folder)
     return folder
 
