@@ -44,9 +44,7 @@ def test_a_relative_file_starts_at_the_configuration(tiny: Path, request_for: Re
     assert len(replayed(request, 16)) == 4
 
 
-def test_they_are_trained_on_and_counted(
-    tiny: Path, pairs: list[TrainingPair], dev: DevSet, request_for: Request, tmp_path: Path
-) -> None:
+def test_they_are_trained_on_and_counted(tiny: Path, pairs: list[TrainingPair], dev: DevSet, request_for: Request, tmp_path: Path) -> None:
     request = with_replay(request_for(tiny), general(tmp_path, 50))
     assert train(pairs, dev, request).entry.lineage["data"]["pairs"] == 30
 
