@@ -247,8 +247,9 @@ class EncodingSection(Section):
 
 
 class GateSection(Section):
-    """`[gate]`: what a candidate must show before a cutover. Differences are candidate minus control. `accept_synthetic` lets test queries
-    that nobody asked decide where there are no others.
+    """`[gate]`: what a candidate must show before a cutover. Differences are candidate minus control.
+
+    `accept_synthetic` lets test queries that no user asked decide it.
     """
 
     measure: str = "nDCG@10"
@@ -264,7 +265,7 @@ class GateSection(Section):
 
 
 class Config(Section):
-    """The whole file. `root` is its folder: relative paths in it start there, those of model directories too."""
+    """The whole file. `root` is its folder: relative paths in it start there."""
 
     store: StoreSection
     control: ControlSection
@@ -281,6 +282,11 @@ class Config(Section):
     def workspace_path(self) -> Path:
         """Where datasets, models and comparisons are kept."""
         return self.root / self.workspace
+
+    def from_root(self, reference: str) -> str:
+        """A model's name as it is; a relative directory starts at the file's own folder, wherever the command is typed."""
+        local = self.root / reference
+        return str(local) if reference and local.is_dir() else reference
 
 
 def find_config(start: Path | None = None) -> Path:
@@ -306,25 +312,13 @@ def load_config(path: Path | None = None) -> Config:
         raise UsageError(f"{file} cannot be read: {error}", hint="vecmigrate init writes one") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is not valid TOML: {error}", hint="mend that line") from error
-    root = file.resolve().parent
     try:
-        return Config.model_validate({**_from_folder(data, root), "root": root})
+        config = Config.model_validate({**data, "root": file.resolve().parent})
     except ValidationError as error:
         raise UsageError(_complaint(file, error), hint="see `vecmigrate init --help` for the keys") from None
-
-
-_MODEL_KEYS = (("dataset", "negative_filter"), ("training", "teacher"))
-
-
-def _from_folder(data: dict[str, Any], root: Path) -> dict[str, Any]:
-    """The data with model directories that are named from the file's folder on as absolute paths; a hub name stays as it is."""
-    out = dict(data)
-    for section, key in _MODEL_KEYS:
-        table = out.get(section)
-        named = table.get(key) if isinstance(table, dict) else None
-        if isinstance(named, str) and named.strip() and (root / named).is_dir():
-            out[section] = {**out[section], key: str(root / named)}
-    return out
+    scorer, teacher = (config.from_root(named or "") or None for named in (config.dataset.negative_filter, config.training.teacher))
+    dataset = config.dataset.model_copy(update={"negative_filter": scorer})
+    return config.model_copy(update={"dataset": dataset, "training": config.training.model_copy(update={"teacher": teacher})})
 
 
 def _complaint(file: Path, error: ValidationError) -> str:

@@ -72,11 +72,12 @@ def _require_searchable(*versions: IndexVersion) -> None:
 def _dataset(session: Session, candidate: IndexVersion, reference: str | None) -> Dataset:
     """The dataset that the candidate was trained on, so that its test queries are unseen; for other models the newest."""
     from vecmigrate.cli.dataset import find_dataset
-    from vecmigrate.dataset import list_datasets
+    from vecmigrate.dataset import foreign_datasets, list_datasets
 
     trained_on = lineage(session, candidate).get("dataset")
     here = [d.hash for d in list_datasets(session.folder("datasets"))]
-    if reference is None and trained_on is not None and trained_on not in here:
+    foreign = [place.name for place in foreign_datasets(session.folder("datasets"))]
+    if reference is None and trained_on is not None and not trained_on.startswith((*here, *foreign)):
         there = f"there are: {', '.join(h[:12] for h in here)}" if here else "there is none"
         raise NotFound(
             f"{candidate.model.name} was trained on dataset {trained_on[:12]}, which is not in this workspace; {there}",
@@ -191,7 +192,7 @@ def _next(gate: GateResult, candidate: IndexVersion) -> str:
     if gate.outcome is Outcome.UNDERPOWERED:
         return f"undecided: keep {candidate.label}, and compare again when the log has more queries"
     if gate.outcome is Outcome.UNDECIDED:
-        return f"undecided: keep {candidate.label}, and compare again on queries of a log; [gate] accept_synthetic = true does without"
+        return f"undecided: keep {candidate.label}, and compare again with a log of what users ask: vecmigrate logs import"
     if gate.passed:
         return f"vecmigrate plan {candidate.label}, then vecmigrate cutover {candidate.label}"
     return f"keep what serves; vecmigrate shadow drop {candidate.label} frees the space"

@@ -94,7 +94,7 @@ def _enough(session: Session, made: JudgedLog | None) -> JudgedLog:
 
     if made is None:
         raise UsageError(
-            "there is no query log and nothing in its place", hint="vecmigrate logs import, or vecmigrate dataset build --synthetic local"
+            "there is no query log and nothing in its place", hint="vecmigrate logs import, or dataset build --synthetic local"
         )
     if len(made.queries) < FEWEST_QUERIES:
         for line in made.report.lines():
@@ -109,7 +109,7 @@ def _enough(session: Session, made: JudgedLog | None) -> JudgedLog:
 def _judged(
     session: Session, queries: Path | None, qrels: Path | None, pairs: Path | None, faq: Path | None, min_grade: float | None
 ) -> tuple[JudgedLog, list[str]]:
-    from vecmigrate.querylog import judged_from_faq, judged_from_files, judged_from_pairs, without_personal_data
+    from vecmigrate.querylog import judged_from_faq, judged_from_files, judged_from_pairs
 
     if bool(queries) != bool(qrels):
         raise UsageError("--queries and --qrels go together", hint="name both files, or neither to use the log of [log]")
@@ -117,15 +117,13 @@ def _judged(
         raise UsageError("--queries with --qrels, --pairs and --faq are each in place of a log", hint="name one of them")
     if min_grade is not None and not (qrels or pairs):
         raise UsageError("--min-grade is for --qrels and --pairs", hint="a log's is min_rating under [log]")
-    imported: JudgedLog | None = None
+    redact = session.config.log.redact
     if queries and qrels:
-        imported = judged_from_files(queries, qrels, min_grade=min_grade)
-    elif pairs:
-        imported = judged_from_pairs(pairs, session.store, min_grade=min_grade)
-    elif faq:
-        imported = judged_from_faq(faq, session.store)
-    if imported is not None:
-        return (without_personal_data(imported) if session.config.log.redact else imported), []
+        return judged_from_files(queries, qrels, min_grade=min_grade, redact=redact), []
+    if pairs:
+        return judged_from_pairs(pairs, session.store, min_grade=min_grade, redact=redact), []
+    if faq:
+        return judged_from_faq(faq, session.store, redact=redact), []
     from vecmigrate.cli.logs import read_log
 
     read, resolution, judged = read_log(session, session.config.log, session.config.root)
@@ -142,15 +140,22 @@ def show_command(session: Session, reference: str | None) -> None:
 
 
 def find_dataset(session: Session, reference: str | None) -> Dataset:
-    """A dataset by the first digits of its hash, or the newest. Raises `DataError` when there is none, `UsageError` for an unknown one."""
-    from vecmigrate.dataset import latest, list_datasets, passed_by
+    """A dataset by the first digits of its hash, or the newest. Raises `DataError` when there is none, or it is of another format,
+    `UsageError` for an unknown one.
+    """
+    from vecmigrate.dataset import Dataset, foreign_datasets, latest, list_datasets
 
     folder = session.folder("datasets")
-    for line in passed_by(folder):
-        session.err.print(line)
+    foreign = foreign_datasets(folder)
     if reference is None:
-        return latest(folder)
+        newest = latest(folder)
+        for place in foreign:
+            session.err.print(f"passed over {place}: another version's dataset; taken is {newest.hash[:12]}, the newest of this version's")
+        return newest
     found = [d for d in list_datasets(folder) if d.hash.startswith(reference)]
+    for place in foreign:
+        if not found and place.name.startswith(reference[: len(place.name)]):
+            Dataset.load(place)  # raises, and says which format it has
     if len(found) != 1:
         raise UsageError(f"{len(found)} datasets begin with {reference!r}", hint=f"look into {folder}")
     return found[0]

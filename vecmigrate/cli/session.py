@@ -93,13 +93,8 @@ class Session:
     def model(self, reference: str, *, query_prompt: str | None = None, document_prompt: str | None = None) -> ModelEntry:
         """A catalogued model by name or fingerprint, or any directory or hub name, which is catalogued now."""
         return self.catalog.ensure(
-            self._from_root(reference), settings=self.config.encoding, query_prompt=query_prompt, document_prompt=document_prompt
+            self.config.from_root(reference), settings=self.config.encoding, query_prompt=query_prompt, document_prompt=document_prompt
         )
-
-    def _from_root(self, reference: str) -> str:
-        """A relative directory in the file starts at the file's own folder."""
-        local = self.config.root / reference
-        return str(local) if reference and local.is_dir() else reference
 
     def folder(self, name: str) -> Path:
         """A folder of the workspace, made if need be, readable by its owner alone."""

@@ -5,7 +5,7 @@ JudgedLog + store ─► build_dataset ─► Dataset ─► training_pairs, gra
 
 from vecmigrate.dataset.building import build_dataset
 from vecmigrate.dataset.exposure import met_in_training
-from vecmigrate.dataset.frozen import Dataset, latest, list_datasets, passed_by
+from vecmigrate.dataset.frozen import Dataset, foreign_datasets, latest, list_datasets
 from vecmigrate.dataset.pairs import DevSet, GradedPair, TrainingPair
 from vecmigrate.dataset.remining import remine
 from vecmigrate.dataset.splitting import Split
@@ -19,9 +19,9 @@ __all__ = [
     "TrainingPair",
     "build_dataset",
     "caution",
+    "foreign_datasets",
     "latest",
     "list_datasets",
     "met_in_training",
-    "passed_by",
     "remine",
 ]

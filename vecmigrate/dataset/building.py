@@ -220,7 +220,7 @@ def _freeze(place: Path, frozen: _Frozen, snapshot: _Snapshot, origin: tuple[Ind
         "format": FORMAT,
         "collection": control.collection,
         "control": control.model.fingerprint,
-        "settings": settings.model_dump(),
+        "settings": _as_identity(settings),
         "chunks": f"{snapshot.total:064x}",
         **{Path(name).stem: _digest(rows) for name, rows in tables.items()},
     }
@@ -239,6 +239,13 @@ def _freeze(place: Path, frozen: _Frozen, snapshot: _Snapshot, origin: tuple[Ind
     }
     storage.publish(place, manifest, target)
     return Dataset.load(target)
+
+
+def _as_identity(settings: DatasetSection) -> dict[str, Any]:
+    """The settings as they go into the hash: a cross-encoder by the last part of its directory, so that a workspace may be moved."""
+    scorer = settings.negative_filter
+    named = Path(scorer).name if scorer and Path(scorer).is_absolute() else scorer
+    return {**settings.model_dump(), "negative_filter": named}
 
 
 def _intact(target: Path, hashed: str) -> Dataset | None:

@@ -23,50 +23,33 @@ USUAL_KEYS = (
     "file_path",
     "file_name",
     "filename",
-    "url",
-    "uri",
-    "source",
 )
 """What frameworks and applications call it, the most telling first: where a store has both `document_id` and `doc_id`, the second may be
-the chunk's own, and a `source` may be no more than a category.
+the chunk's own.
 """
-ADDRESSES = frozenset({"url", "uri", "source"})
-"""Keys that say where a chunk was found. A page of a hundred questions and answers has one address, and its entries are good negatives for
-each other: an address counts as a document only where the chunks are told to be pieces of one text.
-"""
-PLACES = (
-    "chunk_index",
-    "chunk_number",
-    "chunk_no",
-    "start_index",
-    "start_char_idx",
-    "split_id",
-    "split_idx_start",
-    "page",
-    "page_number",
-    "page_label",
-)
-"""What frameworks call a chunk's place in the text that it was cut out of."""
-FILES = (".pdf", ".txt", ".md", ".rst", ".doc", ".docx", ".odt", ".rtf", ".ppt", ".pptx", ".epub", ".tex", ".ipynb")
-"""How an address ends that is a document's rather than a page's."""
+PLACES = ("url", "uri", "source")
+"""Where a chunk came from, looked at last: a page may hold a hundred questions with answers, which are good negatives of each other."""
 SAMPLE = 2000
 MOST_CHUNKS_HAVE_IT = 0.9
 FEWEST_DOCUMENTS = 10
 LARGEST_SHARE = 0.2
 """Of the chunks: a value that more of them share is a category's rather than a document's."""
+LARGEST_PLACE = 20
+"""Chunks of the sample: a place that more of them share is a list of things rather than one document."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentKey:
     """The metadata key that names a chunk's document, `""` for none. `named` when the operator says so; `turned_off` likewise.
 
-    `address` is a key that was not taken, because it names pages whose chunks may not belong together.
+    `list_like` is the place that would have been taken if the largest were smaller, and `largest` how many sampled chunks that has.
     """
 
     key: str = ""
     named: bool = False
     turned_off: bool = False
-    address: str = ""
+    list_like: str = ""
+    largest: int = 0
 
     def of(self, chunk: Chunk) -> str:
         """The chunk's document, `""` where it has none."""
@@ -84,10 +67,10 @@ class DocumentKey:
         """For printing; `chunks` of the `rows` have a document."""
         if self.turned_off:
             return ["  documents are not told apart: [dataset] document_key is empty"]
-        if self.address:
+        if self.list_like:
             return [
-                f"  the metadata key {self.address!r} names pages, and nothing says that their chunks are pieces of one text, so other chunks "
-                f'of an answer\'s page may become its negatives; [dataset] document_key = "{self.address}" leaves them out'
+                f"  the metadata key {self.list_like!r} was not taken for the chunks' documents: {self.largest:,} sampled chunks share one "
+                f'value, as on a page of many entries; [dataset] document_key = "{self.list_like}" takes it'
             ]
         if not self.key:
             return ["  no metadata key names the chunks' documents, so parts of an answer's own document may become its negatives"]
@@ -96,31 +79,34 @@ class DocumentKey:
 
 
 def find_document_key(sample: Callable[[], Sequence[Chunk]], named: str | None) -> DocumentKey:
-    """The key that is named, or the first usual one that nine in ten of the sampled chunks have, with enough documents, none too large;
-    one of `ADDRESSES` only where the chunks have a place in a text, or the addresses are files'.
+    """The key that is named, or the first usual one that nine in ten of the sampled chunks have, with enough documents, none too large.
+
+    A place counts only where none holds more than `LARGEST_PLACE` of the sample.
     """
     if named is not None:
         return DocumentKey(named, named=bool(named), turned_off=not named)
     chunks = sample()
-    telling = [key for key in USUAL_KEYS if _tells_documents(chunks, key)]
-    taken = next((key for key in telling if key not in ADDRESSES or _cut_out_of(chunks, key)), "")
-    return DocumentKey(taken, address="" if taken or not telling else telling[0])
+    list_like = DocumentKey()
+    for key in (*USUAL_KEYS, *PLACES):
+        sizes = _sizes(chunks, key)
+        if not _tells_documents(chunks, sizes):
+            continue
+        if key not in PLACES or max(sizes.values()) <= LARGEST_PLACE:
+            return DocumentKey(key)
+        list_like = list_like if list_like.list_like else DocumentKey(list_like=key, largest=max(sizes.values()))
+    return list_like
 
 
-def _tells_documents(sample: Sequence[Chunk], key: str) -> bool:
-    sizes = Counter(document for chunk in sample if (document := _document(chunk, key)))
+def _sizes(sample: Sequence[Chunk], key: str) -> Counter[str]:
+    return Counter(document for chunk in sample if (document := _document(chunk, key)))
+
+
+def _tells_documents(sample: Sequence[Chunk], sizes: Counter[str]) -> bool:
     return (
         sizes.total() >= MOST_CHUNKS_HAVE_IT * len(sample)
         and len(sizes) >= FEWEST_DOCUMENTS
         and max(sizes.values()) <= LARGEST_SHARE * len(sample)
     )
-
-
-def _cut_out_of(sample: Sequence[Chunk], key: str) -> bool:
-    """Whether the chunks of one address are pieces of one text."""
-    most = MOST_CHUNKS_HAVE_IT * len(sample)
-    placed = any(sum(chunk.metadata.get(place) is not None for chunk in sample) >= most for place in PLACES)
-    return placed or sum(_document(chunk, key).lower().endswith(FILES) for chunk in sample) >= most
 
 
 def _document(chunk: Chunk, key: str) -> str:

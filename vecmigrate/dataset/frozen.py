@@ -33,10 +33,6 @@ SHORT = 16
 """Digits of the hash that name the folder."""
 
 
-class OtherFormat(DataError):
-    """A dataset that another version of vecmigrate made."""
-
-
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """One dataset on disk. `parts` are the digests and settings that its `hash` is made of; `files` the SHA-256 of each file.
@@ -57,11 +53,14 @@ class Dataset:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Open the dataset in this folder. Raises `DataError` when there is none, or its manifest was changed; `OtherFormat` for one that
-        this version can't read.
-        """
+        """Open the dataset in this folder. Raises `DataError` when there is none, or its manifest was changed."""
         manifest = storage.read_manifest(folder)
-        _refuse_other_format(folder, manifest)
+        if _is_foreign(manifest):
+            known = " and ".join(str(number) for number in READABLE)
+            raise DataError(
+                f"{folder} is a dataset of another format, {manifest['parts'].get('format')!r}; this version reads {known}",
+                hint="vecmigrate dataset build makes one of this version's",
+            )
         try:
             loaded = cls(
                 folder=folder,
@@ -197,50 +196,37 @@ def _query(row: Mapping[str, Any]) -> Query:
     return Query(row["id"], row["text"], row["group"], row["at"], tuple(row["slices"]))
 
 
-def _refuse_other_format(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Before anything else of the manifest is read: another format may have another shape."""
+def _is_foreign(manifest: Mapping[str, Any]) -> bool:
+    """Whether another version of vecmigrate wrote it, which may have named everything otherwise."""
     parts = manifest.get("parts")
-    if isinstance(parts, dict) and parts.get("format") not in READABLE:
-        known = " and ".join(str(number) for number in READABLE)
-        raise OtherFormat(
-            f"{folder} is a dataset of another format, {parts.get('format')!r}; this version reads {known}",
-            hint="vecmigrate dataset build makes one of this version's",
-        )
+    return isinstance(parts, dict) and parts.get("format") not in READABLE
 
 
-def list_datasets(folder: Path) -> tuple[Dataset, ...]:
-    """Every dataset in the folder, oldest first. Folders that hold none, and datasets of another format, are passed over; `passed_by` names
-    the latter. Raises `DataError` for a damaged manifest.
-    """
-    found = [dataset for dataset in map(_readable, _folders(folder)) if isinstance(dataset, Dataset)]
-    return tuple(sorted(found, key=lambda dataset: (dataset.created_at, dataset.hash)))
-
-
-def passed_by(folder: Path) -> tuple[str, ...]:
-    """A line for each dataset in the folder that `list_datasets` passes over because this version can't read its format."""
-    return tuple(f"passed over: {found.message}" for found in map(_readable, _folders(folder)) if isinstance(found, OtherFormat))
-
-
-def latest(folder: Path) -> Dataset:
-    """The dataset built last, of those that can be read. Raises `DataError` when there is none."""
-    found = list_datasets(folder)
-    if not found:
-        unread = passed_by(folder)
-        what = (
-            f"none of the {len(unread)} in {folder} is of a format that this version reads"
-            if unread
-            else f"there is no dataset in {folder}"
-        )
-        raise DataError(what, hint="vecmigrate dataset build")
-    return found[-1]
-
-
-def _folders(folder: Path) -> list[Path]:
+def _places(folder: Path) -> list[Path]:
     return sorted(manifest.parent for manifest in folder.glob(f"[!.]*/{storage.MANIFEST}"))
 
 
-def _readable(folder: Path) -> Dataset | OtherFormat:
-    try:
-        return Dataset.load(folder)
-    except OtherFormat as other:
-        return other
+def list_datasets(folder: Path) -> tuple[Dataset, ...]:
+    """Every dataset in the folder that this version reads, oldest first.
+
+    Folders that hold none are passed over, and those of other formats, which `foreign_datasets` names. Raises `DataError` for a damaged
+    manifest.
+    """
+    foreign = foreign_datasets(folder)
+    found = [Dataset.load(place) for place in _places(folder) if place not in foreign]
+    return tuple(sorted(found, key=lambda dataset: (dataset.created_at, dataset.hash)))
+
+
+def foreign_datasets(folder: Path) -> tuple[Path, ...]:
+    """The folders in `folder` with a dataset whose format this version does not read. Raises `DataError` for a damaged manifest."""
+    return tuple(place for place in _places(folder) if _is_foreign(storage.read_manifest(place)))
+
+
+def latest(folder: Path) -> Dataset:
+    """The dataset built last of those that this version reads. Raises `DataError` when there is none."""
+    found = list_datasets(folder)
+    if not found:
+        for place in foreign_datasets(folder):
+            Dataset.load(place)  # raises, and says which format it has
+        raise DataError(f"there is no dataset in {folder}", hint="vecmigrate dataset build")
+    return found[-1]

@@ -73,8 +73,8 @@ def refuse_too_few(queries: int, where: str = "in the judged log") -> None:
         raise DataError(
             f"{queries} usable {'query' if queries == 1 else 'queries'} {where}; at least {FEWEST_QUERIES} are needed, "
             f"and {POWERED} or more in the test split alone for a comparison that can tell anything",
-            hint="`vecmigrate logs stats` shows what was left out and why; read more of the log, lower min_rating under [log], or take queries "
-            "made from the chunks instead: vecmigrate dataset build --synthetic local --without-log",
+            hint="`vecmigrate logs stats` shows what was left out and why; read more of the log, lower min_rating under [log], or make "
+            "queries from the chunks: vecmigrate dataset build --synthetic local --without-log",
         )
 
 

@@ -92,7 +92,7 @@ def write_config(file: Path, application: Application, model: str = "") -> None:
         "control": {"model": model or stock_model()},
         "log": application.log,
         "dataset": {"test_fraction": 0.3},
-        "training": {"epochs": 1, "evaluations_per_epoch": 1, "max_tokens": 64},
+        "training": {"loss": "ranking", "learning_rate": 1e-4, "epochs": 1, "evaluations_per_epoch": 1, "max_tokens": 64},
     }
     document = tomlkit.document()
     for name, table in tables.items():

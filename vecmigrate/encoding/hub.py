@@ -60,7 +60,7 @@ def push_folder(folder: Path, repository: str, *, token: str, private: bool, mes
 def _api(token: str) -> Any:
     try:
         from huggingface_hub import HfApi
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.tqdm import disable_progress_bars
     except ModuleNotFoundError as error:
         raise MissingDependency(f"uploading a model needs the package {error.name!r}", hint=INSTALL_HINT) from error
     disable_progress_bars()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from vecmigrate.evaluation.result import Comparison, SliceResult
 from vecmigrate.evaluation.statistics import FEWEST, queries_needed
+from vecmigrate.synthesis.marking import MARK
 
 WORTHWHILE = 0.02
 """A difference of the main measure that one would want to know of: what a test must be able to see to be called strong enough."""
@@ -18,6 +19,12 @@ _SLOWER = 2.0
 def keeps_base(training_verdict: str) -> bool:
     """Whether training itself said that the new model is no better than the one it began with."""
     return "keep base" in training_verdict.casefold()
+
+
+def all_synthetic(comparison: Comparison) -> bool:
+    """Whether each query compared was made from the chunks: the slices that say how each was made hold all of them."""
+    made = sum(part.figures.n for part in comparison.slices if part.kind == "query" and part.name.startswith(MARK))
+    return made >= comparison.main.figures.n
 
 
 def inconclusive(comparison: Comparison) -> bool:

@@ -3,7 +3,7 @@
     every check ok                                                    ─► pass
     a check failed, and more queries would not mend it                ─► fail
     only the main measure is open, and the queries are too few        ─► underpowered (the gate is not passed either)
-    nothing failed, but no user asked any of the queries              ─► undecided (nor then)
+    all is well but that no user asked any of the queries             ─► undecided (nor here)
 
 How each check decides:
 
@@ -14,8 +14,8 @@ How each check decides:
   have wide intervals; those whose interval reaches beyond the margin are said to be open instead.
 - *latency*: the candidate's median search time over the control's, measured in turns, one query at a time. Encoding is not in it.
 - *index recall*: the candidate's top k against exact search. A store without exact search fails this unless `min_ann_recall` is 0.
-- *synthetic queries*: where all were made from the chunks, no figure on them decides unless `accept_synthetic` says so. One query that a
-  user asked is enough for the other checks to count: how many of them there are is said in the warnings.
+- *asked by users*: a comparison on synthetic queries alone shows how well a model finds a chunk by words out of it. What speaks against
+  the candidate there counts; what speaks for it does not, unless `accept_synthetic` says so.
 - *training verdict*: when training said "keep base", only superiority passes, even under a negative `min_difference`.
 """
 
@@ -28,7 +28,7 @@ from typing import Any
 
 from vecmigrate.config import GateSection
 from vecmigrate.errors import UsageError
-from vecmigrate.evaluation.cautions import WORTHWHILE, keeps_base
+from vecmigrate.evaluation.cautions import WORTHWHILE, all_synthetic, keeps_base
 from vecmigrate.evaluation.measures import parse_measure
 from vecmigrate.evaluation.result import Comparison, SliceResult
 from vecmigrate.evaluation.statistics import Interval, Paired
@@ -44,7 +44,7 @@ class Outcome(StrEnum):
     UNDERPOWERED = "underpowered"
     """Nothing speaks against the candidate, but the queries are too few to show that it is better."""
     UNDECIDED = "undecided"
-    """Nothing speaks against the candidate, but the queries are all synthetic, and users' own may come out otherwise."""
+    """Every other check is ok, but the queries were made from the chunks: what users would find is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +88,13 @@ def judge_gate(comparison: Comparison, section: GateSection) -> GateResult:
     """Apply the gate. Raises `UsageError` when the comparison was made for another measure or confidence than the gate's."""
     _refuse_other_terms(comparison, section)
     figures = comparison.main.figures
-    difference, queries = _difference(comparison, section), _queries(figures, section)
-    asked, others = tuple(_asked(comparison, section)), tuple(_others(comparison, section))
-    reasons = (difference, queries, *asked, *others)
-    shown = difference.ok and queries.ok
-    open_ = _may_yet_pass(figures, section) and _too_few(figures, section)
-    if not all(check.ok for check in others) or not (shown or open_):
-        return GateResult(Outcome.FAIL, reasons)
-    if not all(check.ok for check in asked):
-        return GateResult(Outcome.UNDECIDED, reasons)
-    return GateResult(Outcome.PASS if shown else Outcome.UNDERPOWERED, reasons)
+    main, asked = (_difference(comparison, section), _queries(figures, section)), tuple(_asked(comparison, section))
+    others = tuple(_others(comparison, section))
+    reasons = (*main, *asked, *others)
+    if all(check.ok for check in (*main, *others)):
+        return GateResult(Outcome.PASS if all(check.ok for check in asked) else Outcome.UNDECIDED, reasons)
+    open_ = all(check.ok for check in others) and _may_yet_pass(figures, section) and _too_few(figures, section)
+    return GateResult(Outcome.UNDERPOWERED if open_ else Outcome.FAIL, reasons)
 
 
 def _refuse_other_terms(comparison: Comparison, section: GateSection) -> None:
@@ -140,11 +137,10 @@ def _queries(figures: Paired, section: GateSection) -> Check:
 
 
 def _asked(comparison: Comparison, section: GateSection) -> Iterator[Check]:
-    counts = comparison.queries
-    if counts.compared and counts.synthetic == counts.compared:
-        observed = f"none: all {counts.compared:,} were made from the chunks"
-        note = "[gate] accept_synthetic = true lets them decide" if not section.accept_synthetic else "accepted: [gate] accept_synthetic"
-        yield Check("asked", "queries that users asked", "some", observed, section.accept_synthetic, note)
+    if all_synthetic(comparison):
+        observed = f"0 of {comparison.main.figures.n}"
+        note = "all are synthetic; [gate] accept_synthetic = true lets them decide"
+        yield Check("asked", "queries that users asked", "at least 1", observed, section.accept_synthetic, note)
 
 
 def _others(comparison: Comparison, section: GateSection) -> Iterator[Check]:

@@ -59,7 +59,6 @@ class QueryCounts:
 
     `lost_relevant`: all their relevant chunks have gone from the store. `with_missing` of the compared ones have lost some;
     `missing_chunks` counts the distinct judged chunks that have gone. `unknown` counts judgments for queries that were not given.
-    `synthetic` of the compared ones were made from the chunks and asked by nobody.
     """
 
     given: int
@@ -70,7 +69,6 @@ class QueryCounts:
     with_missing: int
     missing_chunks: int
     unknown: int
-    synthetic: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +187,6 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping; `from_dict` gives an equal comparison back."""
         plain: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
-        if not self.queries.synthetic:  # so that a comparison from before it was counted keeps its digest
-            del plain["queries"]["synthetic"]
         return {"format": FORMAT, **plain}
 
     @classmethod

@@ -13,7 +13,6 @@ from vecmigrate.evaluation.result import QueryCounts
 from vecmigrate.evaluation.statistics import RESAMPLES, Procedure
 from vecmigrate.records import Judgment, Query
 from vecmigrate.store import Source
-from vecmigrate.synthesis.marking import is_synthetic
 
 MAX_DEPTH = 100
 DEFAULT_MEASURES = ("nDCG@10", "Recall@10", "Recall@100", "P@10", "RR@10", "AP@100", "Success@1")
@@ -122,7 +121,6 @@ def prepare(source: Source, request: CompareRequest) -> Subject:
         with_missing=sum(len(judged) < len(grades[q.id]) for judged, q in kept),
         missing_chunks=len(gone),
         unknown=sum(j.query_id not in ids for j in request.judgments),
-        synthetic=sum(is_synthetic(q) for _, q in kept),
     )
     if not kept:
         raise _nothing_left(counts)

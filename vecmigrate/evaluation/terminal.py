@@ -15,7 +15,12 @@ from vecmigrate.evaluation.gate import Check, GateResult, Outcome, written_inter
 from vecmigrate.evaluation.result import Comparison, Example, MeasureResult, ShownChunk, Side
 from vecmigrate.evaluation.statistics import Paired
 
-_STYLES = {Outcome.PASS: "bold green", Outcome.FAIL: "bold red", Outcome.UNDERPOWERED: "bold yellow", Outcome.UNDECIDED: "bold yellow"}
+_STYLES = {
+    Outcome.PASS: "bold green",
+    Outcome.FAIL: "bold red",
+    Outcome.UNDERPOWERED: "bold yellow",
+    Outcome.UNDECIDED: "bold yellow",
+}
 _SLICES_SHOWN = 12
 _HITS_SHOWN = 3
 

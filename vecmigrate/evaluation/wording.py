@@ -19,9 +19,7 @@ def headline(comparison: Comparison, gate: GateResult) -> str:
     if gate.outcome is Outcome.UNDERPOWERED:
         return f"undecided: {counted(comparison.main.figures.n, 'query', 'queries')} cannot tell {candidate} from {control}"
     if gate.outcome is Outcome.UNDECIDED:
-        return (
-            f"undecided: no user asked any of the {counted(comparison.main.figures.n, 'query', 'queries')}; they were made from the chunks"
-        )
+        return f"undecided: no user asked what {candidate} and {control} were compared on"
     return f"{control} stays: {candidate} does not meet the gate"
 
 

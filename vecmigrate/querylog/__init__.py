@@ -1,11 +1,10 @@
 """From a query log to judgments: read it, find its results in the store, and decide what users said.
 
 read_events (format, scope, redaction) ─► EventLog ─► resolve ─► ResolvedLog ─► judge ─► JudgedLog
-files of queries, pairs or answers ─► judged_from_files, judged_from_pairs, judged_from_faq ─► JudgedLog
+files of queries, pairs or answers (redaction) ─► judged_from_files, judged_from_pairs, judged_from_faq ─► JudgedLog
 """
 
 from vecmigrate.querylog.faq import judged_from_faq
-from vecmigrate.querylog.imports import without_personal_data
 from vecmigrate.querylog.judgments import JudgedLog, JudgmentReport, judge
 from vecmigrate.querylog.pairs import judged_from_pairs
 from vecmigrate.querylog.qrels import judged_from_files
@@ -31,5 +30,4 @@ __all__ = [
     "read_events",
     "redacted",
     "resolve",
-    "without_personal_data",
 ]

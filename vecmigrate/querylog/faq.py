@@ -33,14 +33,14 @@ class _Entry:
     answer: str
 
 
-def judged_from_faq(path: Path, store: Source) -> JudgedLog:
+def judged_from_faq(path: Path, store: Source, *, redact: bool = True) -> JudgedLog:
     """Each question with grade 1 on the chunks whose text is its answer, or contains it; compared by words, in one scan.
 
     An answer of fewer than five words has to be the whole chunk; one that is cut into several chunks is not found. Rows that can't be
-    used are counted, the first ones with their line. Raises `DataError` when the file can't be read, has no such columns, or no answer of
-    it is in the store.
+    used are counted, the first ones with their line. Questions lose personal data as a log's queries do, unless `redact` is off. Raises
+    `DataError` when the file can't be read, has no such columns, or no answer of it is in the store.
     """
-    tally = Tally()
+    tally = Tally(redact)
     entries = [entry for line, values in tally.rows_of(path) if (entry := _entry(line, values, tally))]
     if not entries:
         raise refuse_columns(path, tally, {"the question": QUESTION_COLUMNS, "the answer": ANSWER_COLUMNS})
@@ -65,7 +65,7 @@ def judged_from_faq(path: Path, store: Source) -> JudgedLog:
 
 
 def _entry(line: int, values: Mapping[str, Any], tally: Tally) -> _Entry | None:
-    question = " ".join(fields.clean(text_cell(values, QUESTION_COLUMNS)).split())
+    question = tally.query(fields.clean(text_cell(values, QUESTION_COLUMNS)))
     answer = fields.clean(text_cell(values, ANSWER_COLUMNS))
     for what, text in (("question", question), ("answer", answer)):
         if not words(normalised(text)):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vecmigrate.errors import DataError
 from vecmigrate.querylog.judgments import JudgedLog, JudgmentReport
-from vecmigrate.querylog.redaction import redacted
+from vecmigrate.querylog.redaction import PLACEHOLDER, redacted
 from vecmigrate.querylog.rows import Problem, Row, file_rows
+from vecmigrate.querylog.wording import normalised, words
 from vecmigrate.records import Judgment, Query
 
 EXAMPLES = 3
@@ -19,18 +20,23 @@ EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class ImportReport(JudgmentReport):
-    """What became of a file's rows, of which `events` counts all. `notes` count what was mended, `examples` name rows left out."""
+    """What became of a file's rows, of which `events` counts all. `notes` count what was mended, `examples` name rows left out, `redacted`
+    counts what was replaced in the queries by kind.
+    """
 
     source: str = ""
     notes: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
+    redacted: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """For printing."""
         negatives = self.judgments - self.positives
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.redacted.items()))
         return [
             f"read {self.events:,} rows of {self.source}: {self.queries:,} queries",
             f"  {self.judgments:,} judgments: {self.positives:,} relevant, {negatives:,} rated not relevant",
+            *([f"  personal data replaced in the texts of queries: {kinds}"] if kinds else []),
             *(f"  {count:,} {what}" for what, count in self.notes.items()),
             *(f"  {count:,} rows left out: {reason}" for reason, count in self.dropped_events.items()),
             *(f"  {count:,} left out: {reason}" for reason, count in self.dropped_queries.items()),
@@ -40,27 +46,33 @@ class ImportReport(JudgmentReport):
         ]
 
 
-def without_personal_data(judged: JudgedLog) -> JudgedLog:
-    """The same queries with personal data in their texts replaced by placeholders, as in a log's; an import's report counts them."""
-    counts: Counter[str] = Counter()
-    queries = tuple(replace(query, text=redacted(query.text, counts)) for query in judged.queries)
-    report = judged.report
-    if counts and isinstance(report, ImportReport):
-        kinds = {f"{kind} in queries replaced by placeholders ([log] redact)": count for kind, count in sorted(counts.items())}
-        report = replace(report, notes={**report.notes, **kinds})
-    return replace(judged, queries=queries, report=report)
+def without_personal_data(text: str, counts: Counter[str]) -> str:
+    """The query with placeholders for what is personal, by the rules of a log; empty where placeholders are all there is."""
+    plain = redacted(text, counts)
+    return plain if words(normalised(PLACEHOLDER.sub(" ", plain))) else ""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What is counted while a file is read."""
+    """What is counted while a file is read. `redact`: whether queries, and the rows that are named, lose personal data."""
 
+    redact: bool = True
     rows: int = 0
     notes: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     set_aside: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     columns: set[str] = field(default_factory=set)
+    redacted: Counter[str] = field(default_factory=Counter)
+
+    def query(self, text: str) -> str:
+        """What is kept of a query: one line, without personal data, before it gets an id. Empty where nothing else was in it."""
+        evened = " ".join(text.split())
+        return without_personal_data(evened, self.redacted) if self.redact else evened
+
+    def remark(self, why: str) -> str:
+        """What is said of a row, which may show what stands in it."""
+        return redacted(why) if self.redact else why
 
     def drop(self, line: int, reason: str, detail: str = "") -> None:
         """A row that can't be used, and why. The first few are named."""
@@ -73,7 +85,7 @@ class Tally:
         for row in file_rows(path, self.notes):
             self.rows += 1
             if isinstance(row, Problem):
-                self.drop(row.line, "they could not be read", row.why)
+                self.drop(row.line, "they could not be read", self.remark(row.why))
             else:
                 self.columns |= row.values.keys()
                 yield row.line, _lower(row)
@@ -120,5 +132,6 @@ def judged_log(queries: Iterable[Query], judgments: Sequence[Judgment], tally: T
         source=source.name,
         notes=dict(tally.notes),
         examples=tuple(tally.examples),
+        redacted=dict(tally.redacted),
     )
     return JudgedLog(kept, held, report)

@@ -13,6 +13,7 @@ from vecmigrate.querylog.finding import MOST_CHUNKS, chunks_with_ids, chunks_wit
 from vecmigrate.querylog.imports import Tally, cell, judged_log, refuse_columns, text_cell
 from vecmigrate.querylog.judgments import JudgedLog, length_slice
 from vecmigrate.querylog.raters import Ballot, agreed, scale_warnings
+from vecmigrate.querylog.redaction import redacted
 from vecmigrate.querylog.wording import normalised, query_id_of, words
 from vecmigrate.records import Query
 from vecmigrate.store import Source
@@ -36,14 +37,14 @@ class _Pair:
     rater: str
 
 
-def judged_from_pairs(path: Path, store: Source, *, min_grade: float | None = None) -> JudgedLog:
+def judged_from_pairs(path: Path, store: Source, *, min_grade: float | None = None, redact: bool = True) -> JudgedLog:
     """The pairs as a judged log. A chunk is named by its id or by its own text, which is found by its hash in one scan of the store.
 
     Queries of one normalised wording are one query. A row without a grade says "relevant", with grade 1. Several grades of one pair are
-    several raters' (`raters.agreed`). Rows that can't be used are counted, the first ones with their line. Raises `DataError` when the
-    file can't be read, has no such columns, or names no chunk of the store.
+    several raters' (`raters.agreed`). Rows that can't be used are counted, the first ones with their line. Queries lose personal data as a
+    log's do, unless `redact` is off. Raises `DataError` when the file can't be read, has no such columns, or names no chunk of the store.
     """
-    tally = Tally()
+    tally = Tally(redact)
     pairs = [pair for line, values in tally.rows_of(path) if (pair := _pair(line, values, tally))]
     if not pairs:
         raise refuse_columns(path, tally, {"the query": QUERY_COLUMNS, "the chunk": (*ID_COLUMNS[:2], *TEXT_COLUMNS[:2])})
@@ -67,7 +68,7 @@ def judged_from_pairs(path: Path, store: Source, *, min_grade: float | None = No
 
 
 def _pair(line: int, values: Mapping[str, Any], tally: Tally) -> _Pair | None:
-    query = " ".join(fields.clean(text_cell(values, QUERY_COLUMNS)).split())
+    query = tally.query(fields.clean(text_cell(values, QUERY_COLUMNS)))
     if not words(normalised(query)):
         tally.drop(line, "no query")
         return None
@@ -77,7 +78,7 @@ def _pair(line: int, values: Mapping[str, Any], tally: Tally) -> _Pair | None:
         grade = 1.0 if given is None else fields.rating(given)
         rater = fields.reference(cell(values, RATER_COLUMNS))
     except ValueError as error:
-        tally.drop(line, "an id or a grade that is none", str(error))
+        tally.drop(line, "an id or a grade that is none", tally.remark(str(error)))
         return None
     text = fields.clean(text_cell(values, TEXT_COLUMNS))
     if not ref and not text:
@@ -104,5 +105,5 @@ def _nothing_matches(path: Path, pairs: Sequence[_Pair], store: Source) -> DataE
 
 
 def _short(text: str) -> str:
-    shown = repr(text)
+    shown = repr(redacted(text[:200]) if " " in text or "@" in text else text)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."

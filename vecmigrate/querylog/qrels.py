@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vecmigrate.errors import DataError
 from vecmigrate.querylog import fields
-from vecmigrate.querylog.imports import ImportReport
+from vecmigrate.querylog.imports import ImportReport, without_personal_data
 from vecmigrate.querylog.judgments import JudgedLog, length_slice
 from vecmigrate.querylog.raters import Ballot, agreed
 from vecmigrate.querylog.rows import Problem, Row, file_rows, text_lines
@@ -23,16 +23,17 @@ _TEXT_KEYS = ("text", "query", "user_query", "question")
 _TIME_KEYS = ("timestamp", "at", "created", "created_at", "date")
 
 
-def judged_from_files(queries: Path, qrels: Path, *, min_grade: float | None = None) -> JudgedLog:
+def judged_from_files(queries: Path, qrels: Path, *, min_grade: float | None = None, redact: bool = True) -> JudgedLog:
     """Queries (`id`, `text`, and a time where there is one) with their judgments (query id, chunk id, grade).
 
     A pair that is graded more than once was judged by several people (`raters.agreed`); `min_grade` is the least grade that counts as
-    relevant, without it any above 0. A query without a relevant chunk is left out and counted. Raises `DataError` when a file can't be
-    read or they don't join.
+    relevant, without it any above 0. A query without a relevant chunk is left out and counted. Queries lose personal data as a log's do,
+    unless `redact` is off; their ids stay. Raises `DataError` when a file can't be read or they don't join.
     """
     dropped: Counter[str] = Counter()
     set_aside: Counter[str] = Counter()
-    asked = {query.id: query for query in _queries(queries, dropped)}
+    replaced: Counter[str] = Counter()
+    asked = {query.id: query for query in _queries(queries, dropped, replaced if redact else None)}
     ballot = Ballot()
     rows = 0
     for rows, judgment in enumerate(read_qrels(qrels, dropped), 1):
@@ -58,6 +59,7 @@ def judged_from_files(queries: Path, qrels: Path, *, min_grade: float | None = N
         dropped_queries=dict(+dropped),
         set_aside=dict(set_aside),
         source=qrels.name,
+        redacted=dict(replaced),
     )
     return JudgedLog(kept, held, report)
 
@@ -104,23 +106,26 @@ def _judgment(line: str) -> Judgment | None:
     return Judgment(query_id, chunk_id, max(grade, 0.0)) if query_id and chunk_id else None
 
 
-def _queries(path: Path, dropped: Counter[str]) -> Iterator[Query]:
+def _queries(path: Path, dropped: Counter[str], replaced: Counter[str] | None) -> Iterator[Query]:
+    """`replaced` counts the personal data taken out, by kind; None leaves it in."""
     for row in file_rows(path, Counter()):
-        query = None if isinstance(row, Problem) else _query(row)
+        query = None if isinstance(row, Problem) else _query(row, replaced)
         if query is None:
             dropped["lines of the queries that could not be read"] += 1
         else:
             yield query
 
 
-def _query(row: Row) -> Query | None:
+def _query(row: Row, replaced: Counter[str] | None) -> Query | None:
     try:
         id = next((fields.reference(row.values[key]) for key in _ID_KEYS if key in row.values), "")
         at, _ = fields.moment(next((row.values[key] for key in _TIME_KEYS if key in row.values), None))
     except ValueError:
         return None
     text = next((row.values[key] for key in _TEXT_KEYS if isinstance(row.values.get(key), str)), "")
-    wording = normalised(fields.clean(text))
+    text = fields.clean(text).strip()
+    text = text if replaced is None else without_personal_data(text, replaced)
+    wording = normalised(text)
     if not id or not words(wording):
         return None
-    return Query(id, fields.clean(text).strip(), at=at, slices=(length_slice(wording),))
+    return Query(id, text, at=at, slices=(length_slice(wording),))

@@ -28,6 +28,8 @@ DETECTED_BY = 200
 ROWS = "rows"
 """The format of rows in our own names, or in names that `[log.columns]` maps to ours; User Behavior Insights among them."""
 
+_WHICH_LOG = "give one of path, table or sql"
+_NO_LOG = "vecmigrate dataset build --synthetic local"
 _FEEDBACK = (*FEEDBACK_COLUMNS, "ratings")
 _USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "user_query": ("query", "query_text", "question", "text", "prompt", "search_term", "search", "q", "input"),
@@ -206,8 +208,9 @@ def _open(log: LogSection, root: Path, rows: RowSource | None) -> tuple[str, Ite
     notes: Counter[str] = Counter()
     if len(named) != 1:
         what = f"both {named[0]} and {named[1]}" if named else "no log"
-        instead = "" if named else "; without a log, queries can be made from the chunks: vecmigrate dataset build --synthetic local"
-        raise UsageError(f"[log] in vecmigrate.toml names {what}", hint=f"give one of path, table or sql{instead}")
+        raise UsageError(
+            f"[log] in vecmigrate.toml names {what}", hint=_WHICH_LOG if named else f"{_WHICH_LOG}; where there is none: {_NO_LOG}"
+        )
     if log.path is not None:
         source = f"the query log {', '.join(str(path) for path in (log.path, *log.also))}"
         return source, _files(root, (log.path, *log.also), notes), notes

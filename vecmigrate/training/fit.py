@@ -57,6 +57,7 @@ class Fitting:
     progress: Progress | None = None
     base_scores: tuple[float, ...] | None = None
     frozen: FrozenDocuments | None = None
+    logs: Path | None = None
 
     @property
     def pipeline(self) -> SentenceTransformer:
@@ -99,12 +100,16 @@ def fit(fitting: Fitting) -> tuple[History, int | None]:
         if watch.finished:  # and killed before it was registered
             return history, resumed_at
         with quiet_libraries(), _one_thread_here():
-            _trainer(fitting, loss, watch).train(resume_from_checkpoint=str(found[0]) if found else None)
+            trainer = _trainer(fitting, loss, watch)
+            watch.log = trainer.log if fitting.settings.report_to else None
+            trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
             wait_for_everyone()
     return replace(watch.history, seconds=history.seconds + time.monotonic() - started), resumed_at
 
 
 def _trainer(fitting: Fitting, loss: GroupedLoss, watch: DevWatch) -> _Trainer:
+    if fitting.settings.report_to and fitting.logs is not None:  # the only way to tell the callback, and the run's own folder is cleared
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(fitting.logs / fitting.trial.name)
     trainer = _Trainer(
         model=fitting.pipeline,
         args=_arguments(fitting),
@@ -265,6 +270,7 @@ class DevWatch(TrainerCallback):
 
     def __init__(self, fitting: Fitting, history: History, loss: GroupedLoss, measure: Callable[[], tuple[float, ...]]) -> None:
         self.fitting = fitting
+        self.log: Callable[[dict[str, float]], None] | None = None
         self._measure = measure
         self.history = history
         self._loss = loss
@@ -305,6 +311,8 @@ class DevWatch(TrainerCallback):
 
     def _evaluate(self, step: int) -> None:
         self.history = self.history.after(step, self._measure())
+        if self.log is not None:
+            self.log({"dev_ndcg@10": self.history.newest})
         if self.history.best_step == step and is_main_process():
             _save_best(self.fitting.pipeline, self.fitting.run.best(step))
 

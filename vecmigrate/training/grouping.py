@@ -141,25 +141,49 @@ def _in_order(embedded: Tensor, groups: Sequence[Group], columns: int) -> list[T
 def group_rows(columns: Columns, tokens: int = TOKENS_PER_GROUP) -> list[Group] | None:
     """The rows of all columns (first all of column 0, then of column 1 …) in groups of like length, each cut to its longest row.
 
-    None where the columns hold more than padded tokens, or are not alike: then the library embeds them its own way.
+    Columns that say different things beside their tokens (a router's task, a prompt's length) share no group. None where a column holds
+    more than padded tokens: then the library embeds them its own way.
     """
-    names = {name for name, value in columns[0].items() if isinstance(value, Tensor)}
-    rest = {name: value for name, value in columns[0].items() if name not in names}
-    alike = all(
-        {n for n, v in c.items() if isinstance(v, Tensor)} == names and all(c.get(n) == v for n, v in rest.items()) for c in columns
-    )
-    if not alike or not names <= _ROWWISE or "attention_mask" not in names:
+    if not all(_tensors(column) <= _ROWWISE and "attention_mask" in column for column in columns):
         return None
+    sizes = [len(column["attention_mask"]) for column in columns]
+    starts = [sum(sizes[:place]) for place in range(len(columns))]
+    groups = []
+    for places in _alike(columns):
+        rows = torch.cat([torch.arange(starts[place], starts[place] + sizes[place]) for place in places])
+        groups += _grouped([columns[place] for place in places], rows, tokens)
+    return groups
+
+
+def _tensors(column: dict[str, Any]) -> set[str]:
+    return {name for name, value in column.items() if isinstance(value, Tensor)}
+
+
+def _alike(columns: Columns) -> list[list[int]]:
+    """The places of the columns that can share groups."""
+    kinds: list[tuple[Any, list[int]]] = []
+    for place, column in enumerate(columns):
+        told = (_tensors(column), {name: value for name, value in column.items() if not isinstance(value, Tensor)})
+        same = next((places for kind, places in kinds if kind == told), None)
+        if same is None:
+            kinds.append((told, [place]))
+        else:
+            same.append(place)
+    return [places for _, places in kinds]
+
+
+def _grouped(columns: Columns, numbers: Tensor, tokens: int) -> list[Group]:
+    """The groups of columns that are alike; `numbers` are their rows' places in the whole."""
     masks = [column["attention_mask"] for column in columns]
     left = any(bool((mask[:, -1] == 0).any()) is False and bool((mask[:, 0] == 0).any()) for mask in masks)
     lengths = torch.cat([mask.sum(dim=1) for mask in masks])
-    batches = plan_batches(lengths.cpu().numpy().astype(np.int64), budget=tokens, multiple=1, longest=None)
-    wide = {name: _stacked([column[name] for column in columns], left) for name in sorted(names)}
+    wide = {name: _stacked([column[name] for column in columns], left) for name in sorted(_tensors(columns[0]))}
+    rest = {name: value for name, value in columns[0].items() if name not in wide}
     groups = []
-    for batch in batches:
+    for batch in plan_batches(lengths.cpu().numpy().astype(np.int64), budget=tokens, multiple=1, longest=None):
         rows = torch.from_numpy(batch.rows).to(lengths.device)
         cut = slice(-batch.width, None) if left else slice(batch.width)
-        groups.append(Group(rows, {**{name: value[rows][:, cut] for name, value in wide.items()}, **rest}))
+        groups.append(Group(numbers.to(rows.device)[rows], {**{name: value[rows][:, cut] for name, value in wide.items()}, **rest}))
     return groups
 
 

@@ -219,13 +219,16 @@ class Guide:
         if any("attention_mask" not in column for column in columns):
             return self._made(columns)
         keys = [_keys(column) for column in columns]
-        if any(key not in self._known for rows in keys for key in rows):
-            self._learn(columns, keys)
+        for column, rows in zip(columns, keys, strict=True):
+            self._learn(column, rows)
         return [torch.stack([self._known[key] for key in rows]) for rows in keys]
 
-    def _learn(self, columns: list[dict[str, Any]], keys: list[list[bytes]]) -> None:
-        for rows, vectors in zip(keys, self._made(columns), strict=True):
-            self._known |= dict(zip(rows, vectors, strict=True))
+    def _learn(self, column: dict[str, Any], keys: list[bytes]) -> None:
+        new = {key: place for place, key in enumerate(keys) if key not in self._known}
+        if new:
+            places = list(new.values())
+            rows = {name: value[places] if isinstance(value, Tensor) else value for name, value in column.items()}
+            self._known |= dict(zip(new, self._made([rows])[0], strict=True))
 
     def _made(self, columns: list[dict[str, Any]]) -> list[Tensor]:
         made = self.passing.look(columns)

@@ -36,7 +36,7 @@ def register(climbed: Climbed, ground: Ground, request: TrainingRequest, run_id:
         str(climbed.files), request.encoding, query_prompt=base.query_prompt, document_prompt=base.document_prompt, name=called
     ).model
     if climbed.rung != "full" and model.precision == base.precision:
-        model = replace(model, documents=base.fingerprint)
+        model = replace(model, documents=base.document_fingerprint)
     same_name = request.catalog.find(called)
     if same_name is not None and same_name.model.fingerprint != model.fingerprint:  # made afresh on another number of cores
         model = replace(model, name=f"{called[:54]}-{model.fingerprint[:8]}")

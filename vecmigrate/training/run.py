@@ -40,6 +40,7 @@ from vecmigrate.training.losses import Guide
 from vecmigrate.training.probe import open_probe
 from vecmigrate.training.reach import limit
 from vecmigrate.training.registering import register, rung_name
+from vecmigrate.training.replay import replayed
 from vecmigrate.training.request import OnlyHelped, Progress, TrainingRequest, TrainingResult, Verdict
 from vecmigrate.training.rungs import Climbed, Ground, climb, climb_adapter
 from vecmigrate.training.trials import MOST_ATTEMPTS, Trial, first_trial
@@ -71,7 +72,7 @@ def train(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingRequest, 
         run.clear()
         return TrainingResult(_primary(made, request), made_before=True, entries=made)
     name = _name(request, run_id)
-    examples = examples_of(pairs, seed=request.training.seed)
+    examples = examples_of((*pairs, *replayed(request, len(pairs))), seed=request.training.seed)
     search = dev_search(dev, seed=request.training.seed)
     probe = open_probe(request.training.probe, root=request.root, seed=request.training.seed)
     if request.fresh:
@@ -105,7 +106,7 @@ def identify(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingReques
             "base": request.base.model.fingerprint,
             "pairs": [asdict(pair) for pair in pairs],
             "dev": [[[q.id, q.text] for q in dev.queries], [[j.query_id, j.chunk_id, j.grade] for j in dev.judgments], dict(dev.pool)],
-            "settings": request.training.model_dump(exclude={"base"}),
+            "settings": request.training.model_dump(mode="json", exclude={"base"}),
             "precision": request.encoding.precision,
         }
     )
@@ -154,6 +155,7 @@ def _ground(
         threads=request.encoding.threads or max(1, available_cores() // process_count()),
         run=run,
         progress=progress,
+        logs=request.folder / "logs" / run.path.name,
     )
     passing = make_pass(fitting, encoder.pipeline)
     measured = encoder.through(passing.through) if passing.low_precision else encoder

@@ -22,14 +22,17 @@ from sentence_transformers.sentence_transformer.modules import Router
 
 from vecmigrate.config import RungName
 from vecmigrate.encoding.encoder import Encoder
+from vecmigrate.encoding.loading import quiet_bars
 from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder
+from vecmigrate.store import Vectors
 from vecmigrate.training.adapter import fit_adapter
 from vecmigrate.training.attempts import Attempt, Attempts
 from vecmigrate.training.blending import SHARES, Blend, between, blends, choose, mean_weights, weights_of
-from vecmigrate.training.devsearch import DevSearch, Scores
+from vecmigrate.training.devsearch import DevSearch, Places, Scores
 from vecmigrate.training.fit import Fitting, Measure, make_pass
+from vecmigrate.training.reach import merged
 from vecmigrate.training.request import Verdict
-from vecmigrate.training.verdict import Finding, cross_fitted, exchanged, judge
+from vecmigrate.training.verdict import CONFIDENCE, Finding, cross_fitted, exchanged, judge, luck
 
 SOUP_WITHIN = 0.02
 """Attempts whose dev score is this near the best one's take part in the mean of their weights."""
@@ -51,7 +54,9 @@ class Climbed:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What the rungs share: the base's encoder as it is measured, the dev queries, the general probe, and the base's scores on both."""
+    """What the rungs share: the base's encoder as it is measured (maybe in bfloat16; `fitting` has the exact one), the dev queries, the
+    general probe, and the base's scores on both.
+    """
 
     fitting: Fitting
     base: SentenceTransformerEncoder
@@ -71,16 +76,35 @@ class Ground:
 
 
 def climb_adapter(ground: Ground, clock: Callable[[], float]) -> Climbed:
-    """Fit the matrix, and write the router that holds it."""
-    fitting = ground.fitting
+    """Fit the matrix, go back towards the identity where that is better or does less harm, and write the router that holds it."""
+    fitting, search = ground.fitting, ground.fitting.search
     start = clock()
-    made = fit_adapter(ground.base, fitting.examples, fitting.search, seed=fitting.settings.seed)
-    pipeline = with_matrix(ground.base.pipeline, made.matrix)
-    probe = _mean(ground.probe, _Turned(ground.base, made.matrix))
-    files = save(pipeline, fitting.run.path / "adapter")
-    chosen = _Chosen(made.dev, made.every, fitting.search.rank(_Turned(ground.base, made.matrix)), probe)
-    told = {"pull": made.pull, "passes": made.passes}
-    return Climbed("adapter", files, _found(ground, chosen), made.dev, probe, clock() - start, told)
+    made = fit_adapter(ground.base, fitting.examples, search, seed=fitting.settings.seed)
+    plain_dev, plain_probe = _Known(ground.base, search), None if ground.probe is None else _Known(ground.base, ground.probe)
+
+    def at(share: float) -> Blend:
+        matrix = _towards(made.matrix, share)
+        probe = None if plain_probe is None else float(np.mean(plain_probe.scores(matrix)))
+        return Blend(share, plain_dev.scores(matrix), probe)
+
+    tried = blends(at, SHARES[1:] if fitting.settings.interpolate else (), ground.floor, at(1.0))
+    blend = choose(tried, ground.floor) or tried[-1]
+    matrix = _towards(made.matrix, blend.share)
+    files = save(with_matrix(fitting.pipeline, matrix), fitting.run.path / "adapter")
+    chosen = _Chosen(blend.dev, (*made.every, *(one.dev for one in tried)), plain_dev.rank(matrix), blend.probe)
+    told = {"pull": made.pull, "passes": made.passes, "share": blend.share, "blends": _plain(tried)}
+    return Climbed("adapter", files, _found(ground, chosen, share=blend.share), blend.dev, blend.probe, clock() - start, told)
+
+
+def _towards(matrix: Vectors, share: float) -> Vectors:
+    """The matrix, `share` of the way from the identity."""
+    identity = np.eye(len(matrix), dtype=np.float32)
+    made: Vectors = identity + np.float32(share) * (matrix - identity)
+    return made
+
+
+def _plain(tried: Sequence[Blend]) -> list[dict[str, Any]]:
+    return [{"share": one.share, "dev": one.score, "probe": one.probe} for one in tried]
 
 
 def climb(
@@ -100,7 +124,7 @@ def climb(
         "attempts": [_told(one) for one in made],
         "mean_of": souped,
         "share": blend.share,
-        "blends": [{"share": one.share, "dev": one.score, "probe": one.probe} for one in tried],
+        "blends": _plain(tried),
     }
     return Climbed(rung, files, finding, blend.dev, blend.probe, spent + clock() - start, told, resumed)
 
@@ -138,14 +162,21 @@ def _found(ground: Ground, chosen: _Chosen, share: float = 1.0) -> Finding:
     best = candidates[int(np.argmax(candidates.mean(axis=1)))]
     fitted = cross_fitted(ground.base_dev, candidates, ground.groups) + (chosen.dev - best)
     popular = (exchanged(search, search.rank(ground.base)), exchanged(search, chosen.ranked))
-    return judge(ground.base_dev, fitted, popular, ground.groups, share=share, harm=_harm(ground, chosen.probe))
+    against = [*_harm(ground, chosen.probe), *_luck(luck(ground.base_dev, chosen.dev, candidates, ground.groups), len(candidates))]
+    return judge(ground.base_dev, fitted, popular, ground.groups, share=share, against=against)
 
 
-def _harm(ground: Ground, probe: float | None) -> str:
+def _harm(ground: Ground, probe: float | None) -> list[str]:
     """What to say of the score on the probe; nothing where it is above the floor."""
     if ground.base_probe is None or ground.floor is None or probe is None or probe >= ground.floor:
-        return ""
-    return f"it harms: nDCG@10 on the general probe falls from {ground.base_probe:.3f} to {probe:.3f}"
+        return []
+    return [f"it harms: nDCG@10 on the general probe falls from {ground.base_probe:.3f} to {probe:.3f}"]
+
+
+def _luck(chance: float, candidates: int) -> list[str]:
+    if chance < (1 - CONFIDENCE) / 2:
+        return []
+    return [f"luck alone would find as good a best among {candidates} candidates {chance:.0%} of the time"]
 
 
 class _Tuned:
@@ -153,7 +184,8 @@ class _Tuned:
 
     def __init__(self, ground: Ground, attempts: Attempts, rung: RungName) -> None:
         self._ground = ground
-        self._encoder = attempts.fresh_encoder()
+        fresh = attempts.fresh_encoder()
+        self._encoder = fresh.through(merged(fresh.pipeline).requires_grad_(True))  # plain weights, every one of them measured
         fitting = ground.fitting
         self._measure = Measure(fitting, make_pass(fitting, self._encoder.pipeline), self._encoder)
         self._base = weights_of(self._encoder.pipeline)
@@ -184,7 +216,8 @@ class _Tuned:
         return chosen, (*tried, *on_the_way[1:]), souped
 
     def _weights(self, attempt: Attempt) -> Mapping[str, torch.Tensor]:
-        return weights_of(SentenceTransformer(str(attempt.best), device=str(self._encoder.pipeline.device)))
+        with quiet_bars():
+            return weights_of(SentenceTransformer(str(attempt.best), device=str(self._encoder.pipeline.device)))
 
     def _load(self, share: float) -> None:
         self._encoder.pipeline.load_state_dict(between(self._base, self._tuned, share))
@@ -204,33 +237,25 @@ class _Tuned:
         self._load(blend.share)
         pipeline = self._encoder.pipeline
         if self._rung == "query":
-            pipeline = with_query_side(self._ground.base.pipeline, pipeline)
+            pipeline = with_query_side(self._ground.fitting.pipeline, pipeline)
         return save(pipeline, folder)
 
 
-class _Turned:
-    """The base with a matrix after its query embedding, without a router: for measuring."""
+class _Known:
+    """A search whose vectors by the base are made once: what a matrix on the query side does to it is then a matrix product."""
 
-    def __init__(self, base: Encoder, matrix: Any) -> None:
-        self._base = base
-        self._matrix = matrix
-        self.model = base.model
+    def __init__(self, base: Encoder, search: DevSearch) -> None:
+        self._search = search
+        self._queries = base.encode_queries(search.queries)
+        self._pool = base.encode_documents(search.pool)
 
-    def encode_queries(self, texts: Sequence[str]) -> Any:
-        """See `Encoder.encode_queries`."""
-        return self._base.encode_queries(texts) @ self._matrix.T
+    def rank(self, matrix: Vectors) -> Places:
+        """The first ten of each query."""
+        return self._search.rank_vectors(self._queries @ matrix.T, self._pool)
 
-    def encode_documents(self, texts: Sequence[str]) -> Any:
-        """See `Encoder.encode_documents`."""
-        return self._base.encode_documents(texts)
-
-    def count_truncated(self, texts: Sequence[str]) -> int:
-        """See `Encoder.count_truncated`."""
-        return self._base.count_truncated(texts)
-
-
-def _mean(search: DevSearch | None, encoder: Encoder) -> float | None:
-    return None if search is None else float(np.mean(search.measure(encoder)))
+    def scores(self, matrix: Vectors) -> Scores:
+        """nDCG@10 of each query."""
+        return self._search.score(self.rank(matrix))
 
 
 def with_matrix(base: SentenceTransformer, matrix: Any) -> SentenceTransformer:
@@ -257,7 +282,8 @@ def save(pipeline: SentenceTransformer, folder: Path) -> Path:
     draft = folder.with_name(f".{folder.name}.part")
     for leftover in (draft, folder):
         shutil.rmtree(leftover, ignore_errors=True)
-    pipeline.save_pretrained(str(draft), create_model_card=False)
+    with quiet_bars():
+        pipeline.save_pretrained(str(draft), create_model_card=False)
     draft.replace(folder)
     return folder
 

@@ -1,8 +1,9 @@
 """Was the training worth it? Asked of the dev queries, which have also chosen the step, the rate and the blend: hence the care.
 
 What is judged is the whole procedure. The queries are parted into folds; for each fold the candidate is chosen by the *other* folds, and
-scored on this one, so that no query has a say in the choice that it judges (cross-fitting: Varma and Simon 2006). The gain must also be
-the query's own: a model that has merely learned which chunks are popular finds as much for any other query's chunks.
+scored on this one, so that no query has a say in the choice that it judges (cross-fitting: Varma and Simon 2006). The folds' choices hang
+together, which its interval does not know; so luck must not find as good a best among as many (Westfall and Young 1993). And the gain must
+be the query's own: a model that has merely learned which chunks are popular finds as much for any other query's chunks.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ CONFIDENCE = 0.95
 """Of the two-sided interval whose lower end must be above zero."""
 RESAMPLES = 2000
 FOLDS = 5
+FLIPS = 4000
 EXCHANGES = 20
 """How often the dev queries' judgments are exchanged among each other to see what popularity alone would find."""
 FEWEST_QUERIES = 20
@@ -68,6 +70,20 @@ def cross_fitted(base: Scores, candidates: NDArray[np.float64], groups: Sequence
     return chosen
 
 
+def luck(base: Scores, chosen: Scores, candidates: NDArray[np.float64], groups: Sequence[str], *, seed: int = 0) -> float:
+    """How often the best of the candidates would seem as good as the chosen one if none were better than the base: the share of
+    `FLIPS` in which each group's differences, all candidates' alike, change their sign or don't. 1 where the chosen gains nothing.
+    """
+    order = {name: place for place, name in enumerate(dict.fromkeys(groups))}
+    member = np.eye(len(order))[[order[name] for name in groups]]
+    sums = (np.vstack([chosen, candidates]) - base) @ member
+    sizes = np.sqrt((sums**2).sum(axis=1, keepdims=True))
+    told = np.divide(sums, sizes, out=np.zeros_like(sums), where=sizes > 0)
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(FLIPS, len(order)))
+    best = (signs @ told.T).max(axis=1)
+    return float((1 + (best >= told[0].sum() - 1e-12).sum()) / (1 + FLIPS))
+
+
 def _folds(groups: Sequence[str], seed: int) -> NDArray[np.int64]:
     names = sorted(set(groups))
     random.Random(seed).shuffle(names)  # noqa: S311  # not for secrets
@@ -93,15 +109,15 @@ def _elsewhere(chance: np.random.Generator, count: int) -> NDArray[np.int64]:
 
 
 def judge(
-    base: Scores, fitted: Scores, popular: tuple[Scores, Scores], groups: Sequence[str], *, share: float = 1.0, harm: str = ""
+    base: Scores, fitted: Scores, popular: tuple[Scores, Scores], groups: Sequence[str], *, share: float = 1.0, against: Sequence[str] = ()
 ) -> Finding:
     """The finding on the cross-fitted scores. `popular` holds the scores by exchanged judgments of the base and of the chosen model;
-    `harm` says what else the model makes worse, and then decides.
+    `against` is what else speaks against it, and then decides.
     """
     differences = fitted - base
     own = differences - (popular[1] - popular[0])
     interval, own_interval = (interval_of_mean(values, groups) for values in (differences, own))
-    reasons = [harm] if harm else []
+    reasons = list(against)
     if len(base) < FEWEST_QUERIES:
         reasons.append(f"{len(base)} dev queries are too few to tell a gain from chance; {FEWEST_QUERIES} or more are needed")
     if interval[0] <= 0:

@@ -11,9 +11,8 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from vecmigrate.cli.dataset import dataset_command, find_dataset
+from vecmigrate.cli.dataset import dataset_command
 from vecmigrate.cli.session import Session
-from vecmigrate.dataset import Dataset, Split
 from vecmigrate.errors import DataError, UsageError
 from vecmigrate.testing.encoders import FixedEncoders
 
@@ -138,81 +137,6 @@ def test_pairs_and_questions_are_read_in_place_of_a_log(shop):
     assert found["counts"]["synthetic_queries"] > 20
 
 
-@pytest.mark.parametrize("kind", ["pairs", "faq"])
-def test_queries_of_peoples_own_files_lose_personal_data(shop, kind):
-    asked = [f"anna.berg{i}@example.org: broken {world.word(i, 4)} {world.word(i, 5)}" for i in range(20)]
-    rows = {
-        "pairs": [{"query": text, "chunk_id": f"c{i:03d}"} for i, text in enumerate(asked)],
-        "faq": [{"question": text, "answer": world.chunk_of(i).text} for i, text in enumerate(asked)],
-    }[kind]
-    file = shop.folder / "own.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert {text.split(":")[0] for text in texts_of(shop.type("build", f"--{kind}", str(file)))} == {"<email>"}
-    shop.configure("[log]\nredact = false\n")
-    assert texts_of(shop.type("build", f"--{kind}", str(file))) == sorted(asked)
-
-
-def test_qrels_lose_personal_data_too(shop):
-    ids = [f"q{i:02d}" for i in range(20)]
-    queries = "".join(json.dumps({"id": id, "text": f"call 555-234-5678 about {world.word(i, 4)}"}) + "\n" for i, id in enumerate(ids))
-    (shop.folder / "queries.jsonl").write_text(queries, encoding="utf-8")
-    (shop.folder / "qrels.tsv").write_text("".join(f"{id}\tc{i:03d}\t1\n" for i, id in enumerate(ids)), encoding="utf-8")
-    found = shop.type("build", "--queries", str(shop.folder / "queries.jsonl"), "--qrels", str(shop.folder / "qrels.tsv"))
-    assert texts_of(found) == sorted(f"call <phone> about {world.word(i, 4)}" for i in range(20))
-
-
-def texts_of(built):
-    dataset = Dataset.load(Path(built["folder"]))
-    return sorted(query.text for split in Split for query in dataset.queries(split))
-
-
-def test_what_users_passed_over_becomes_the_hard_negative(shop):
-    """From the log to the training pair: shown above the click, and chosen by nobody."""
-    above = {f"c{i:03d}": f"c{(i + 10) % 40:03d}" for i in range(30)}
-    rows = [
-        {
-            "user_query": f"why is {world.word(i, 0)} {world.word(i, 4)} {world.word(i, 5)}",
-            "query_response_hit_ids": [above[f"c{i:03d}"], f"c{i:03d}"],
-            "clicked_ids": [f"c{i:03d}"],
-            "session_id": str(i),
-        }
-        for i in range(30)
-    ]
-    (shop.folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    shop.configure('[log]\npath = "log.jsonl"\n')
-    dataset = Dataset.load(Path(shop.type("build")["folder"]))
-    pairs = dataset.training_pairs()
-    text = dataset.text(dataset.chunk_ids)
-    assert len(pairs) == dataset.counts["pairs"] > 15
-    assert {pair.negatives for pair in pairs} == {(text[above[pair.chunk_id]],) for pair in pairs}
-
-
-def test_a_dataset_of_another_format_does_not_make_the_folder_unusable(shop):
-    built = shop.type("build", "--synthetic", "local")
-    newer = shop.folder / ".vecmigrate" / "datasets" / "fedcba9876543210"
-    newer.mkdir()
-    (newer / "manifest.json").write_text(json.dumps({"parts": {"format": 99}}), encoding="utf-8")
-    assert shop.type("show")["hash"] == built["hash"]
-    assert shop.type("show", built["hash"][:8])["hash"] == built["hash"]
-
-
-def test_what_was_passed_over_is_said(shop, capsys):
-    session = shop.session()
-    session.quiet = False
-    newer = session.folder("datasets") / "fedcba9876543210"
-    newer.mkdir()
-    (newer / "manifest.json").write_text(json.dumps({"parts": {"format": 99}}), encoding="utf-8")
-    with pytest.raises(DataError, match="none of the 1 in"):
-        find_dataset(session, None)
-    assert "is a dataset of another format, 99; this version reads 1 and 2" in capsys.readouterr().err
-
-
-def test_without_a_log_the_hint_names_synthetic_queries(shop):
-    with pytest.raises(UsageError, match="names no log") as caught:
-        shop.type("build")
-    assert caught.value.hint.endswith("vecmigrate dataset build --synthetic local")
-
-
 @pytest.fixture
 def server():
     chat = world.ChatServer()
@@ -243,6 +167,7 @@ def test_the_endpoints_queries_make_a_dataset_and_a_second_build_sends_nothing(s
 @pytest.mark.parametrize(("arguments", "notes"), [(["--synthetic", "local", "--without-log"], 1), (["--synthetic", "local"], 0)])
 def test_a_comparison_on_queries_that_nobody_asked_begins_with_that(shop, arguments, notes):
     from vecmigrate.cli.compare import _unseen
+    from vecmigrate.cli.dataset import find_dataset
 
     shop.configure(shop.log())
     shop.type("build", *arguments)
@@ -250,3 +175,134 @@ def test_a_comparison_on_queries_that_nobody_asked_begins_with_that(shop, argume
     queries, found = _unseen(session, (control, control), find_dataset(session, None))
     assert len(found) == notes
     assert all(note.startswith(f"all {len(queries)} test queries are synthetic: made from the chunks") for note in found)
+
+
+def written(shop):
+    """Every byte of the workspace, Parquet's texts uncompressed."""
+    import pyarrow.parquet as pq
+
+    files = [path for path in (shop.folder / ".vecmigrate").rglob("*") if path.is_file()]
+    return "".join(repr(pq.read_table(p).to_pylist()) if p.suffix == ".parquet" else p.read_text(encoding="utf-8") for p in files)
+
+
+def imports(shop):
+    """The same 20 questions by each way in; the first row's has an address, and so has one that can't be used."""
+    asked = [f"why is {world.word(i, 0)} {world.word(i, 4)} broken" for i in range(20)]
+    asked[0] += " ask anna@example.org"
+    spoilt = {"query": "where is ben@example.org", "question": "where is ben@example.org", "chunk_id": "gone", "answer": "gone"}
+    rows = {
+        "pairs": [*({"query": text, "chunk_id": f"c{i:03d}"} for i, text in enumerate(asked)), spoilt],
+        "faq": [*({"question": text, "answer": world.chunk_of(i).text} for i, text in enumerate(asked)), spoilt],
+        "queries": [{"id": f"q{i}", "text": text} for i, text in enumerate(asked)],
+    }
+    for name, lines in rows.items():
+        (shop.folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (shop.folder / "qrels.tsv").write_text("".join(f"q{i}\tc{i:03d}\t1\n" for i in range(20)), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"pairs": "pairs.jsonl"}, {"faq": "faq.jsonl"}, {"queries": "queries.jsonl", "qrels": "qrels.tsv"}],
+    ids=lambda o: "-".join(o),
+)
+def test_no_import_writes_personal_data_unless_told_to(shop, options):
+    imports(shop)
+    arguments = [part for name, file in options.items() for part in (f"--{name}", str(shop.folder / file))]
+    found = shop.type("build", *arguments)
+    assert any("personal data replaced in the texts of queries" in line for line in found["report"])
+    assert "ask <email>" in written(shop)
+    assert "@example.org" not in written(shop)
+    shop.configure("[log]\nredact = false\n")
+    shop.type("build", *arguments)
+    assert "ask anna@example.org" in written(shop)
+
+
+def test_what_users_passed_over_becomes_the_hard_negative_of_their_query(shop):
+    """From the line in the log, through reading, judging and mining, to the text that is trained on."""
+    rows = [
+        {
+            "user_query": f"why is {world.word(i, 0)} {world.word(i, 4)} {world.word(i, 5)}",
+            "query_response_hit_ids": [f"c{(i + 7) % 40:03d}", f"c{i:03d}", f"c{(i + 11) % 40:03d}"],
+            "clicked_ids": [f"c{i:03d}"],
+            "session_id": str(i),
+        }
+        for i in range(30)
+    ]
+    (shop.folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    shop.configure('[log]\npath = "log.jsonl"\n')
+    found = shop.type("build")
+    from vecmigrate.cli.dataset import find_dataset
+
+    dataset = find_dataset(shop.session(), None)
+    pairs = dataset.training_pairs()
+    above = {f"c{i:03d}": world.chunk_of((i + 7) % 40).text for i in range(30)}
+    assert len(pairs) == found["counts"]["train_queries"] > 15
+    assert [pair.negatives for pair in pairs] == [(above[pair.chunk_id],) for pair in pairs]
+    assert (
+        f"mined {len(pairs)} of {len(pairs)} hard negatives for {len(pairs)} pairs (0 by users' ratings, {len(pairs)} that users passed over)"
+        in found["report"]
+    )
+
+
+# Which dataset is meant.
+
+
+def foreign(shop, name="0ff0"):
+    place = shop.folder / ".vecmigrate" / "datasets" / name
+    place.mkdir(parents=True)
+    (place / "manifest.json").write_text('{"parts": {"format": 99}}', encoding="utf-8")
+    return place
+
+
+def test_another_versions_dataset_is_passed_over_and_named(shop, capsys):
+    made = shop.type("build", "--synthetic", "local")
+    place = foreign(shop)
+    session = shop.session()
+    session.quiet = False
+    from vecmigrate.cli.dataset import find_dataset
+
+    assert find_dataset(session, None).hash == made["hash"]
+    said = capsys.readouterr().err
+    assert f"passed over {place}: another version's dataset; taken is {made['hash'][:12]}" in said
+    assert find_dataset(session, made["hash"][:6]).hash == made["hash"]
+    assert capsys.readouterr().err == ""
+
+
+def test_another_versions_dataset_by_name_says_its_format(shop):
+    shop.type("build", "--synthetic", "local")
+    foreign(shop)
+    with pytest.raises(DataError, match="is a dataset of another format, 99"):
+        shop.type("show", "0ff0" + "1" * 60)
+
+
+def test_no_dataset_and_an_unknown_one_say_what_to_do(shop):
+    with pytest.raises(DataError, match="there is no dataset in") as caught:
+        shop.type("show")
+    assert caught.value.hint == "vecmigrate dataset build"
+    with pytest.raises(UsageError, match="0 datasets begin with 'abc'"):
+        shop.type("show", "abc")
+
+
+def test_without_a_log_the_hint_names_queries_from_the_chunks(shop):
+    with pytest.raises(UsageError, match=r"\[log\] in vecmigrate.toml names no log") as caught:
+        shop.type("build")
+    assert caught.value.hint == "give one of path, table or sql; where there is none: vecmigrate dataset build --synthetic local"
+
+
+def test_a_cross_encoder_goes_into_the_hash_by_its_name_wherever_the_workspace_lies():
+    from vecmigrate.config import DatasetSection
+    from vecmigrate.dataset.building import _as_identity
+
+    one, other = (_as_identity(DatasetSection(negative_filter=f"{place}/models/judge")) for place in ("/home/a", "/srv/b"))
+    assert one == other
+    assert one["negative_filter"] == "judge"
+    assert _as_identity(DatasetSection(negative_filter="x/judge"))["negative_filter"] == "x/judge"
+
+
+def test_an_undecided_comparison_sends_for_a_log(shop):
+    from vecmigrate.cli.compare import _next
+    from vecmigrate.evaluation import GateResult, Outcome
+
+    (control,) = shop.store.versions()
+    said = _next(GateResult(Outcome.UNDECIDED, ()), control)
+    assert said == "undecided: keep v0, and compare again with a log of what users ask: vecmigrate logs import"

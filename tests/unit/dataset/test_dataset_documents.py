@@ -39,8 +39,8 @@ def test_the_most_telling_key_is_taken():
     [
         (split_into(9), "too few documents"),
         (split_into(50, key="colour"), "not a usual name"),
-        (chunks(*({"file_name": "web"} for _ in range(30)), *({"file_name": f"d{i}"} for i in range(70))), "one value is a category's"),
-        (chunks(*({"file_name": f"d{i // 4}"} if i < 89 else {} for i in range(100))), "one chunk in nine lacks it"),
+        (chunks(*({"source": "web"} for _ in range(30)), *({"source": f"d{i}"} for i in range(70))), "one value is a category's"),
+        (chunks(*({"source": f"d{i // 4}"} if i < 89 else {} for i in range(100))), "one chunk in nine lacks it"),
         (chunks(*({"file_id": [f"d{i}"]} for i in range(50))), "lists name nothing"),
         (chunks(*({"file_id": " "} for _ in range(50))), "blank"),
         ([], "nothing to look at"),
@@ -50,31 +50,35 @@ def test_what_does_not_tell_documents_is_not_taken(sample, why):
     assert find_document_key(lambda: sample, None) == DocumentKey(), why
 
 
-def test_nine_in_ten_chunks_with_the_key_are_enough():
-    assert find_document_key(lambda: chunks(*({"file_name": f"d{i // 4}"} if i < 90 else {} for i in range(100))), None).key == "file_name"
+def listed(key, largest, others=100, size=4):
+    """Chunks of which one value of the key holds `largest`, and each other one `size`."""
+    return chunks(*({key: "faq"} for _ in range(largest)), *({key: f"d{i // size}"} for i in range(others)))
 
 
 @pytest.mark.parametrize("key", ["url", "uri", "source"])
-def test_the_entries_of_a_page_are_no_document(key):
-    """A page of questions and answers has one address, and its entries are good negatives for each other."""
-    pages = chunks(*({key: f"https://example.org/faq/{i // 8}.html"} for i in range(100)))
-    assert find_document_key(lambda: pages, None) == DocumentKey(address=key)
+def test_a_place_that_lists_many_things_is_no_document(key):
+    """The entries of one page of questions and answers are good negatives of each other."""
+    assert find_document_key(lambda: listed(key, 20), None) == DocumentKey(key)
+    assert find_document_key(lambda: listed(key, 21), None) == DocumentKey(list_like=key, largest=21)
 
 
-@pytest.mark.parametrize(
-    ("metadata", "key"),
-    [
-        ({"source": "https://example.org/{}", "start_index": 0}, "source"),
-        ({"url": "https://example.org/{}", "page_number": 1}, "url"),
-        ({"source": "/srv/docs/{}.PDF"}, "source"),
-        ({"source": "guide-{}.md", "uri": "https://example.org/{}"}, "source"),
-        ({"source": "https://example.org/{}", "start_index": None}, ""),
-        ({"source": "https://example.org/{}", "price": 1}, ""),
-    ],
-)
-def test_an_address_counts_where_its_chunks_are_pieces_of_a_text_or_it_is_a_files(metadata, key):
-    sample = [{name: told.format(i // 4) if isinstance(told, str) else told for name, told in metadata.items()} for i in range(100)]
-    assert find_document_key(lambda: chunks(*sample), None).key == key
+@pytest.mark.parametrize("key", ["document_id", "file_id", "file_path"])
+def test_a_long_document_that_has_an_id_stays_one(key):
+    assert find_document_key(lambda: listed(key, 24), None) == DocumentKey(key)
+
+
+def test_an_id_is_taken_before_the_place_that_it_came_from():
+    sample = chunks(*({"url": f"u{i}", "source": f"s{i // 2}", "filename": f"f{i // 5}"} for i in range(100)))
+    assert find_document_key(lambda: sample, None).key == "filename"
+
+
+def test_a_place_that_lists_things_makes_way_for_a_finer_one():
+    sample = chunks(*({"url": f"page{i // 25}" if i < 50 else f"u{i}", "source": f"s{i // 3}"} for i in range(150)))
+    assert find_document_key(lambda: sample, None) == DocumentKey("source")
+
+
+def test_nine_in_ten_chunks_with_the_key_are_enough():
+    assert find_document_key(lambda: chunks(*({"source": f"d{i // 4}"} if i < 90 else {} for i in range(100))), None).key == "source"
 
 
 def test_what_the_operator_names_holds_whatever_is_in_it():
@@ -112,9 +116,9 @@ def test_the_lines_say_how_documents_are_told_apart():
     assert DocumentKey().lines(0, 5) == [
         "  no metadata key names the chunks' documents, so parts of an answer's own document may become its negatives"
     ]
-    assert DocumentKey(address="uri").lines(0, 5) == [
-        "  the metadata key 'uri' names pages, and nothing says that their chunks are pieces of one text, so other chunks of an answer's page "
-        'may become its negatives; [dataset] document_key = "uri" leaves them out'
+    assert DocumentKey(list_like="uri", largest=120).lines(0, 5) == [
+        "  the metadata key 'uri' was not taken for the chunks' documents: 120 sampled chunks share one value, as on a page of many entries; "
+        '[dataset] document_key = "uri" takes it'
     ]
     assert DocumentKey(turned_off=True).lines(0, 5) == ["  documents are not told apart: [dataset] document_key is empty"]
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from vecmigrate.config import DatasetSection
-from vecmigrate.dataset import Dataset, GradedPair, TrainingPair, list_datasets, met_in_training, remine, storage
+from vecmigrate.dataset import Dataset, GradedPair, TrainingPair, foreign_datasets, latest, list_datasets, met_in_training, remine, storage
+from vecmigrate.errors import DataError
 from vecmigrate.querylog import JudgedLog, JudgmentReport
 from vecmigrate.records import Judgment, Query
 from vecmigrate.testing.encoders import HashingEncoder
@@ -149,3 +150,44 @@ def test_a_dataset_of_format_1_can_be_mined_anew(old):
 def test_old_and_new_datasets_are_listed_together(old, build, texts):
     new = build(texts, folder=old.folder.parent)
     assert [dataset.hash for dataset in list_datasets(old.folder.parent)] == [old.hash, new.hash]
+
+
+# Formats of versions to come.
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A dataset whose format is not known yet, and of which no more is known."""
+    folder = tmp_path / "datasets" / "f0e1"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"parts": {"format": 99}, "made": "otherwise"}', encoding="utf-8")
+    return folder
+
+
+def test_a_dataset_of_another_format_is_passed_over_where_others_are_fine(build, texts, foreign):
+    dataset = build(texts)
+    assert list_datasets(foreign.parent) == (dataset,)
+    assert latest(foreign.parent) == dataset
+    assert foreign_datasets(foreign.parent) == (foreign,)
+
+
+def test_where_there_is_no_other_its_format_is_said(foreign):
+    assert list_datasets(foreign.parent) == ()
+    for look in (lambda: latest(foreign.parent), lambda: Dataset.load(foreign)):
+        with pytest.raises(DataError, match="f0e1 is a dataset of another format, 99; this version reads 1 and 2") as caught:
+            look()
+        assert caught.value.hint == "vecmigrate dataset build makes one of this version's"
+
+
+def test_a_damaged_one_is_never_passed_over(build, texts, foreign):
+    """It may be the newest, and an older one in its place would be a wrong answer."""
+    build(texts)
+    (foreign / "manifest.json").write_text("{", encoding="utf-8")
+    for look in (list_datasets, latest, foreign_datasets):
+        with pytest.raises(DataError, match="is not what was frozen"):
+            look(foreign.parent)
+
+
+def test_no_dataset_of_ours_is_foreign(old, build, texts):
+    build(texts, folder=old.folder.parent)
+    assert foreign_datasets(old.folder.parent) == ()

@@ -7,9 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vecmigrate.config import DatasetSection
-from vecmigrate.dataset import Dataset, Split, TrainingPair, latest, list_datasets, passed_by
-from vecmigrate.dataset.frozen import OtherFormat
+from vecmigrate.dataset import Dataset, Split, TrainingPair
 from vecmigrate.errors import DataError
 
 from .dataset_corpus import asked
@@ -104,36 +102,6 @@ def test_another_format_says_so(folder):
     with pytest.raises(DataError, match="a dataset of another format, 3; this version reads 1 and 2") as caught:
         Dataset.load(folder)
     assert caught.value.hint == "vecmigrate dataset build makes one of this version's"
-
-
-def test_another_format_may_have_another_shape(folder):
-    change_manifest(folder, lambda manifest: (manifest["parts"].update(format=3), manifest.pop("report"), manifest.pop("hash")))
-    with pytest.raises(OtherFormat, match="a dataset of another format, 3"):
-        Dataset.load(folder)
-
-
-def test_a_dataset_of_another_format_is_passed_over_and_named(build, texts, folder):
-    other = build(texts, settings=DatasetSection(seed=1)).folder
-    change_manifest(other, lambda manifest: manifest["parts"].update(format=3))
-    assert [dataset.folder for dataset in list_datasets(folder.parent)] == [folder]
-    assert latest(folder.parent).folder == folder
-    assert passed_by(folder.parent) == (f"passed over: {other} is a dataset of another format, 3; this version reads 1 and 2",)
-
-
-def test_where_all_are_of_another_format_there_is_no_latest(folder):
-    change_manifest(folder, lambda manifest: manifest["parts"].update(format=3))
-    assert list_datasets(folder.parent) == ()
-    with pytest.raises(DataError, match=r"none of the 1 in .* is of a format that this version reads") as caught:
-        latest(folder.parent)
-    assert caught.value.hint == "vecmigrate dataset build"
-
-
-def test_a_damaged_dataset_is_not_passed_over(build, texts, folder):
-    """Another's place might be taken for its own."""
-    change_manifest(folder, lambda manifest: manifest["parts"].pop("collection"))
-    build(texts, settings=DatasetSection(seed=1))
-    with pytest.raises(DataError, match="is not what was frozen"):
-        list_datasets(folder.parent)
 
 
 def test_a_folder_without_a_manifest_is_no_dataset(tmp_path):

@@ -108,7 +108,7 @@ def test_too_few_queries_are_refused_with_numbers_and_the_next_step(n, word):
     with pytest.raises(DataError, match=f"{word}.*at least 10 are needed") as caught:
         split_queries(timed(n), DatasetSection())
     assert "vecmigrate logs stats" in caught.value.hint
-    assert "vecmigrate dataset build --synthetic local --without-log" in caught.value.hint
+    assert caught.value.hint.endswith("vecmigrate dataset build --synthetic local --without-log")
 
 
 def test_ten_are_enough_to_go_on():

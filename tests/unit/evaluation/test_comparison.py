@@ -436,9 +436,3 @@ def test_a_better_encoder_is_found_better_end_to_end(hashed):
 def test_per_query_values_average_to_the_measure(hashed):
     assert np.mean([v.candidate for v in hashed.per_query]) == pytest.approx(hashed.main.figures.candidate)
     assert np.mean([v.control for v in hashed.per_query]) == pytest.approx(hashed.main.figures.control)
-
-
-def test_queries_that_nobody_asked_are_counted_among_those_compared():
-    asked = {"q1": ("abc", "bac", "b"), "q2": ("abc", "cab", "a"), "q3": ("abc", "cab", "")}
-    found = letters(asked, slices={"q1": ("synthetic: title",), "q3": ("synthetic: title",)}).compare()
-    assert (found.queries.compared, found.queries.synthetic) == (2, 1)

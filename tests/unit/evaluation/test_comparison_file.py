@@ -27,18 +27,6 @@ def test_a_real_comparison_survives_the_round_trip():
     assert Comparison.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
-def test_a_comparison_from_before_synthetic_queries_were_counted_is_still_read(comparison):
-    plain = comparison.to_dict()
-    assert "synthetic" not in plain["queries"]
-    assert Comparison.from_dict(plain).queries.synthetic == 0
-
-
-def test_how_many_queries_were_synthetic_is_kept_and_in_the_digest(comparison):
-    made = replace(comparison, queries=replace(comparison.queries, synthetic=100)).sealed()
-    assert made.id != comparison.id
-    assert Comparison.from_dict(made.to_dict()) == made
-
-
 def test_texts_that_are_no_valid_utf8_can_be_saved(comparison, tmp_path):
     odd = replace(comparison, warnings=("lone \ud800 surrogate, NUL \x00, line \u2028",)).sealed()
     assert Comparison.load(odd.save(tmp_path)) == odd

@@ -23,6 +23,12 @@ def with_slice(comparison: Comparison, *args: object, **changes: object) -> Comp
     return replace(comparison, slices=(SliceResult("long", "query", figures(*args, **changes)),))
 
 
+def made(comparison: Comparison, *counts: int, name: str = "synthetic: kind") -> Comparison:
+    """The same, with so many of its queries in each of these slices."""
+    slices = tuple(SliceResult(f"{name} {i}", "query", figures(n=n)) for i, n in enumerate(counts))
+    return replace(comparison, slices=(SliceResult("3-5 words", "query", figures(n=200)), *slices))
+
+
 def failed(result: GateResult) -> list[str]:
     return [check.kind for check in result.failures]
 
@@ -73,39 +79,6 @@ def test_no_interval_is_underpowered(comparison):
 def test_underpowered_does_not_hide_another_failure(comparison):
     result = judge_gate(with_main(comparison, 0.03, -0.06, 0.12, n=37, losses=30, detectable=0.14), GATE)
     assert (result.outcome, failed(result)) == (Outcome.FAIL, ["difference", "queries", "worse"])
-
-
-def unasked(comparison: Comparison, synthetic: int = 100) -> Comparison:
-    return replace(comparison, queries=replace(comparison.queries, synthetic=synthetic))
-
-
-def test_a_gain_on_queries_that_nobody_asked_is_undecided_and_not_passed(comparison):
-    result = judge_gate(unasked(comparison), GATE)
-    assert (result.outcome, result.passed, failed(result)) == (Outcome.UNDECIDED, False, ["asked"])
-    assert result.failures[0].observed == "none: all 100 were made from the chunks"
-
-
-def test_synthetic_queries_decide_where_the_gate_accepts_them(comparison):
-    result = judge_gate(unasked(comparison), GateSection(accept_synthetic=True))
-    assert (result.outcome, result.failures) == (Outcome.PASS, ())
-    assert [c.note for c in result.reasons if c.kind == "asked"] == ["accepted: [gate] accept_synthetic"]
-
-
-@pytest.mark.parametrize("synthetic", [0, 99])
-def test_where_a_user_asked_the_other_checks_decide(comparison, synthetic):
-    result = judge_gate(unasked(comparison, synthetic), GATE)
-    assert (result.outcome, "asked" in [c.kind for c in result.reasons]) == (Outcome.PASS, False)
-
-
-def test_a_loss_on_synthetic_queries_fails_all_the_same(comparison):
-    assert judge_gate(unasked(with_main(comparison, -0.2, -0.3, -0.1)), GATE).outcome is Outcome.FAIL
-    assert judge_gate(unasked(with_main(comparison, losses=41)), GATE).outcome is Outcome.FAIL
-
-
-def test_too_few_synthetic_queries_are_undecided_and_not_underpowered(comparison):
-    open_ = unasked(with_main(comparison, 0.03, -0.06, 0.12, n=37, losses=5, detectable=0.14))
-    assert judge_gate(open_, GATE).outcome is Outcome.UNDECIDED
-    assert judge_gate(open_, GateSection(accept_synthetic=True)).outcome is Outcome.UNDERPOWERED
 
 
 def test_a_negative_bar_asks_for_non_inferiority(comparison):
@@ -212,3 +185,44 @@ def test_the_result_goes_through_json(comparison):
     plain = json.loads(json.dumps(judge_gate(comparison, GATE).to_dict()))
     assert (plain["outcome"], plain["passed"], len(plain["reasons"])) == ("pass", True, 7)
     assert plain["reasons"][0]["observed"] == "+0.050 [+0.020, +0.080]"
+
+
+# Queries that nobody asked.
+
+
+def test_a_gain_on_queries_that_nobody_asked_is_undecided_and_not_passed(comparison):
+    result = judge_gate(made(comparison, 60, 40), GATE)
+    assert (result.outcome, result.passed, failed(result)) == (Outcome.UNDECIDED, False, ["asked"])
+    check = result.failures[0]
+    assert (check.name, check.expected, check.observed) == ("queries that users asked", "at least 1", "0 of 100")
+    assert "[gate] accept_synthetic = true" in check.note
+
+
+def test_the_gate_can_be_told_to_accept_them_and_still_says_what_they_are(comparison):
+    result = judge_gate(made(comparison, 100), GateSection(accept_synthetic=True))
+    assert (result.outcome, result.passed) == (Outcome.PASS, True)
+    assert [check.note[:17] for check in result.reasons if check.kind == "asked"] == ["all are synthetic"]
+
+
+def test_what_speaks_against_the_candidate_counts_on_any_queries(comparison):
+    result = judge_gate(made(with_main(comparison, losses=60), 100), GATE)
+    assert (result.outcome, failed(result)) == (Outcome.FAIL, ["asked", "worse"])
+    no_gain = judge_gate(made(with_main(comparison, 0.0, -0.004, 0.004, n=200, detectable=0.006), 200), GATE)
+    assert no_gain.outcome is Outcome.FAIL
+
+
+def test_too_few_of_them_are_underpowered(comparison):
+    few = made(with_main(comparison, 0.3, 0.2, 0.4, n=49, losses=5), 49)
+    assert judge_gate(few, GATE).outcome is Outcome.UNDERPOWERED
+    assert judge_gate(few, GateSection(accept_synthetic=True)).outcome is Outcome.UNDERPOWERED
+
+
+@pytest.mark.parametrize("counts", [(99,), (60, 39), ()])
+def test_one_query_that_somebody_asked_lets_the_figures_decide(comparison, counts):
+    result = judge_gate(made(comparison, *counts), GATE)
+    assert result.passed
+    assert "asked" not in [check.kind for check in result.reasons]
+
+
+def test_users_slices_are_not_taken_for_synthetic_ones(comparison):
+    assert judge_gate(made(comparison, 100, name="about synthetic: fibres"), GATE).passed

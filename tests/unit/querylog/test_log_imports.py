@@ -295,3 +295,79 @@ def test_an_answer_in_many_chunks_says_nothing(write):
 def test_an_faq_of_another_store_is_refused(store, write):
     with pytest.raises(DataError, match=r"none of the 1 answers of .* is in a chunk of docs"):
         judged_from_faq(write("faq.jsonl", [{"question": "Who?", "answer": "nobody that this store knows of"}]), store)
+
+
+# Personal data.
+
+PRIVATE = "refund to  anna@example.org or +49 30 1234567"
+PLAIN = "refund to <email> or <phone>"
+
+
+@pytest.mark.parametrize(
+    ("reader", "rows"),
+    [
+        (judged_from_pairs, [{"query": PRIVATE, "chunk_id": "a"}, {"query": "when open", "chunk_id": "d"}]),
+        (judged_from_faq, [{"question": PRIVATE, "answer": TEXTS["a"]}, {"question": "when open", "answer": TEXTS["d"]}]),
+    ],
+)
+def test_queries_lose_personal_data_and_the_report_counts_it(write, store, reader, rows):
+    log = reader(write("rows.jsonl", rows), store)
+    assert sorted(query.text for query in log.queries) == [PLAIN, "when open"]
+    assert dict(log.report.redacted) == {"email": 1, "phone": 1}
+    assert log.report.lines()[2] == "  personal data replaced in the texts of queries: 1 email, 1 phone"
+
+
+@pytest.mark.parametrize(("reader", "columns"), [(judged_from_pairs, ("query", "chunk")), (judged_from_faq, ("question", "answer"))])
+def test_a_query_of_personal_data_alone_is_left_out(write, store, reader, columns):
+    rows = [dict(zip(columns, row, strict=True)) for row in (("anna@example.org ?", TEXTS["a"]), ("when open", TEXTS["d"]))]
+    log = reader(write("rows.jsonl", rows), store)
+    assert [query.text for query in log.queries] == ["when open"]
+    assert sum(log.report.dropped_events.values()) == 1
+
+
+@pytest.mark.parametrize(("reader", "columns"), [(judged_from_pairs, ("query", "chunk")), (judged_from_faq, ("question", "answer"))])
+def test_personal_data_is_kept_where_that_is_asked_for(write, store, reader, columns):
+    path = write("rows.jsonl", [dict(zip(columns, (PRIVATE, TEXTS["a"]), strict=True))])
+    log = reader(path, store, redact=False)
+    assert [query.text for query in log.queries] == ["refund to anna@example.org or +49 30 1234567"]
+    assert dict(log.report.redacted) == {}
+    assert not any("personal data" in line for line in log.report.lines())
+
+
+def test_queries_that_differ_in_personal_data_alone_are_one(write, store):
+    """And its id says nothing of whose they were."""
+    rows = [{"query": f"reset the password of {who}@example.org", "chunk_id": id} for who, id in (("anna", "a"), ("ben", "b"))]
+    log = judged_from_pairs(write("pairs.csv", rows), store)
+    assert [query.text for query in log.queries] == ["reset the password of <email>"]
+    assert [judgment.chunk_id for judgment in log.judgments] == ["a", "b"]
+    named = judged_from_pairs(write("named.csv", [{"query": "reset the password of <email>", "chunk_id": "a"}]), store)
+    assert log.queries[0].id == named.queries[0].id
+
+
+@pytest.mark.parametrize(
+    ("reader", "rows"),
+    [
+        (judged_from_faq, [{"question": PRIVATE, "answer": "nowhere"}, {"question": "when open", "answer": TEXTS["d"]}]),
+        (judged_from_pairs, [{"query": "q", "chunk": "Write to anna@example.org"}, {"query": "when open", "chunk_id": "d"}]),
+        (judged_from_pairs, '{"query": "anna@example.org\n{"query": "when open", "chunk_id": "d"}\n'),
+        (judged_from_pairs, [{"query": "q", "chunk_id": "a", "grade": "anna@example.org"}, {"query": "when open", "chunk_id": "d"}]),
+    ],
+)
+def test_the_rows_that_are_named_hold_none_either(write, store, reader, rows):
+    log = reader(write("rows.jsonl", rows), store)
+    assert len(log.report.examples) == 1
+    assert "anna" not in "".join(log.report.lines())
+
+
+def test_the_error_where_nothing_matches_holds_none(write, store):
+    with pytest.raises(DataError, match="names a chunk of") as caught:
+        judged_from_pairs(write("pairs.jsonl", [{"query": "q", "chunk": "Write to anna@example.org today"}]), store)
+    assert "'Write to <email> today'" in caught.value.message
+
+
+def test_ids_of_chunks_are_left_as_they_are(write):
+    """A long number is a chunk's name and nobody's account."""
+    id = "900000000000000017"
+    store = MemoryStore([SourceRow(id, "Parcels take three days.", np.ones(64, dtype=np.float32))])
+    log = judged_from_pairs(write("pairs.jsonl", [{"query": "parcels", "chunk_id": id}]), store)
+    assert [judgment.chunk_id for judgment in log.judgments] == [id]

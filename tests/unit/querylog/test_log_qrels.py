@@ -14,11 +14,11 @@ from vecmigrate.records import Judgment, Query
 
 @pytest.fixture
 def files(tmp_path):
-    def write(queries, qrels):
+    def write(queries, qrels, **options):
         text = queries if isinstance(queries, str) else "".join(json.dumps(query) + "\n" for query in queries)
         (tmp_path / "queries.jsonl").write_text(text, encoding="utf-8")
         (tmp_path / "qrels.tsv").write_bytes(qrels.encode())
-        return judged_from_files(tmp_path / "queries.jsonl", tmp_path / "qrels.tsv")
+        return judged_from_files(tmp_path / "queries.jsonl", tmp_path / "qrels.tsv", **options)
 
     return write
 
@@ -109,3 +109,15 @@ def test_missing_files_are_named(tmp_path, files):
         judged_from_files(tmp_path / "queries.jsonl", tmp_path / "nothing.tsv")
     with pytest.raises(DataError, match=r"nothing\.jsonl does not exist"):
         judged_from_files(tmp_path / "nothing.jsonl", tmp_path / "qrels.tsv")
+
+
+def test_judged_queries_lose_personal_data_and_keep_their_ids(files):
+    asked = [{"id": "q1", "text": "where is the parcel of anna@example.org"}, {"id": "q2", "text": "vpn to 10.20.30.40"}]
+    log = files(asked, "q1\td1\t1\nq2\td2\t1\n")
+    assert [(query.id, query.text) for query in log.queries] == [("q1", "where is the parcel of <email>"), ("q2", "vpn to <ip>")]
+    assert "  personal data replaced in the texts of queries: 1 email, 1 ip" in log.report.lines()
+    alone = files([*asked, {"id": "q3", "text": "anna@example.org"}], "q1\td1\t1\nq3\td3\t1\n")
+    assert [query.id for query in alone.queries] == ["q1"]
+    kept = files(asked, "q1\td1\t1\nq2\td2\t1\n", redact=False)
+    assert [query.text for query in kept.queries] == [query["text"] for query in asked]
+    assert dict(kept.report.redacted) == {}

@@ -38,6 +38,27 @@ def tiny(tiny: Callable[..., Path]) -> Path:
     return tiny(Pooling(16))
 
 
+@pytest.fixture(scope="session")
+def deep(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Path:
+    """As the tiny model, with three layers."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    from vecmigrate.encoding.loading import quiet_bars
+
+    root = tmp_path_factory.mktemp("deep")
+    torch.manual_seed(0)
+    config = BertConfig(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32)
+    with quiet_bars():
+        BertModel(config).save_pretrained(root / "plain")
+        AutoTokenizer.from_pretrained(minilm).save_pretrained(root / "plain")
+        parts = [Transformer(str(root / "plain"), max_seq_length=48), Pooling(16)]
+        SentenceTransformer(modules=parts, device="cpu").save(str(root / "model"), create_model_card=False)
+    return root / "model"
+
+
 @pytest.fixture
 def request_for(tmp_path: Path) -> Callable[..., TrainingRequest]:
     """A request in this test's own workspace."""

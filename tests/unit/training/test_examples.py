@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from vecmigrate.dataset.pairs import TrainingPair
@@ -16,7 +18,7 @@ def pair(number: int, negatives: tuple[str, ...] = (), **changes: object) -> Tra
 
 def test_a_pair_becomes_a_row_of_query_answer_and_negatives() -> None:
     examples = examples_of([pair(1, ("x", "y")), pair(2, ("z", "w"))], seed=0)
-    assert examples.columns() == {
+    assert examples.texts == {
         "anchor": ["ask 1", "ask 2"],
         "positive": ["answer 1", "answer 2"],
         "negative_1": ["x", "z"],
@@ -28,7 +30,8 @@ def test_a_pair_becomes_a_row_of_query_answer_and_negatives() -> None:
 
 def test_pairs_without_any_negatives_train_on_their_batch_alone() -> None:
     examples = examples_of([pair(1), pair(2)], seed=0)
-    assert list(examples.columns()) == ["anchor", "positive"]
+    assert list(examples.texts) == ["anchor", "positive"]
+    assert list(examples.columns()) == ["anchor", "positive", "label"]
 
 
 def test_a_pair_with_fewer_negatives_repeats_its_own() -> None:
@@ -83,7 +86,7 @@ def test_texts_are_cut_at_the_usual_length(counts: list[int], longest: int | Non
     assert training_length(counts, longest=longest, wanted=wanted, cap=128) == expected
 
 
-def test_a_shortened_text_has_the_same_first_tokens(tiny) -> None:
+def test_a_shortened_text_has_the_same_first_tokens(tiny: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     pipeline = SentenceTransformer(str(tiny), device="cpu")

@@ -111,10 +111,19 @@ def test_a_pipeline_without_padding_goes_the_librarys_way(minilm: Path) -> None:
     assert loss_and_gradients(static, grouped(static, 2), features)[0] == pytest.approx(expected)
 
 
-def test_columns_that_are_not_alike_go_the_librarys_way(model: SentenceTransformer) -> None:
+def test_columns_that_are_not_alike_share_no_group(model: SentenceTransformer) -> None:
     features = columns(model)
     features[0]["prompt_length"] = 3
-    assert group_rows(features) is None
+    groups = group_rows(features)
+    assert groups is not None
+    assert [(sorted(group.rows.tolist()), group.features.get("prompt_length")) for group in groups] == [
+        ([0, 1, 2, 3], 3),
+        ([4, 5, 6, 7, 8, 9, 10, 11], None),
+    ]
+    expected, theirs = loss_and_gradients(model, MultipleNegativesRankingLoss(model), features)
+    got, gradients = loss_and_gradients(model, grouped(model, 2, 64), features)
+    assert got == pytest.approx(expected, abs=1e-5)
+    assert all(a is None or torch.allclose(a, b, atol=1e-5) for a, b in zip(gradients, theirs, strict=True))
 
 
 def group(tokens: int) -> Group:
