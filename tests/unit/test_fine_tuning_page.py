@@ -1,4 +1,4 @@
-"""docs/fine-tuning.md names every setting of `[training]` with its default, every loss and every rung, and no others."""
+"""docs/fine-tuning.md names every setting of `[training]` with its default, every loss and rung, no others; and its probe can be read."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from vecmigrate.config import LossName, RungName, TrainingSection
+from vecmigrate.training.probe import open_probe
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "fine-tuning.md").read_text(encoding="utf-8")
 
@@ -52,3 +53,25 @@ def test_links_to_other_pages_lead_somewhere():
     linked = re.findall(r"\]\(([a-z-]+\.md)", PAGE)
     assert linked
     assert all((folder / name).is_file() for name in linked)
+
+
+def test_the_probe_on_the_page_is_read(tmp_path):
+    block = PAGE.split("## A probe of your own", 1)[1].split("```")[1]
+    lines = [re.sub(r"\s{4,}(title may|the first).*", "", line) for line in block.strip().splitlines()]
+    content: dict[str, list[str]] = {}
+    current = ""
+    for line in lines:
+        name, _, rest = line.partition(" ")
+        current = name.removeprefix("probe/") if name else current
+        content.setdefault(current, []).append(rest.strip().replace(" <tab> ", "\t"))
+    for name, rows in content.items():
+        (tmp_path / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    probe = open_probe(tmp_path, root=tmp_path, seed=0)
+    assert probe is not None
+    assert (probe.queries, probe.pool) == (("who approves my vacation",), ("Holidays\nRequests go to the team's lead.",))
+
+
+def test_the_general_probe_is_as_large_as_the_page_says():
+    probe = open_probe("general", root=Path(), seed=0)
+    assert probe is not None
+    assert f"({len(probe.queries)} questions on {len(probe.pool)} short texts)" in PAGE
