@@ -106,8 +106,8 @@ def test_weights_in_between_are_taken_where_the_tuned_ones_harm(
     minilm: Path, pairs: list[TrainingPair], dev: DevSet, request_for: Callable[..., TrainingRequest], tmp_path: Path
 ) -> None:
     """The probe asks for a code's line in the register, which the tuning puts behind the code's remedy."""
-    register = {f"line-{code}": f"the register of codes has {code} in it" for code in CODES}
-    asked = [(f"where is {code} in the register of codes", f"line-{code}") for code in CODES]
+    register = {f"line-{code}": f"error {code} was seen" for code in CODES}
+    asked = [(f"error {code} again, what to do", f"line-{code}") for code in CODES]
     probe = write_probe(tmp_path / "probe", {**CODES, **register}, asked)
     settings = QUICK.model_copy(
         update={"probe": probe, "interpolate": True, "epochs": 4, "batch_size": 8, "learning_rate": 4e-4, "evaluations_per_epoch": 1}
