@@ -120,8 +120,11 @@ def test_another_answer_of_the_same_query_is_no_rival() -> None:
     """Two answers of one query: neither is pushed away for the other's sake, so the loss of a perfect query is nothing."""
     from vecmigrate.training.adapter import _loss, _vectors
 
-    chunks = {"yes": unit(np.array([1, 0.1], dtype=np.float32)), "also": unit(np.array([1, -0.1], dtype=np.float32)),
-              "no": np.array([-1, 0], dtype=np.float32)}
+    chunks = {
+        "yes": unit(np.array([1, 0.1], dtype=np.float32)),
+        "also": unit(np.array([1, -0.1], dtype=np.float32)),
+        "no": np.array([-1, 0], dtype=np.float32),
+    }
     known = Known({"ask": np.array([1, 0], dtype=np.float32), "other": np.array([-1, 0], dtype=np.float32)}, chunks)
     rows = (("ask", "yes"), ("ask", "also"), ("other", "no"))
     import torch

@@ -199,7 +199,9 @@ def test_each_round_is_mined_by_the_best_model_so_far(tiny: Path, pairs: Pairs, 
     assert np.array_equal(mined[0][0], load_encoder(alone.entry.path, ONE_THREAD).encode_queries(["error zx-1"]))
 
 
-def test_rounds_without_a_dataset_to_mine_in_are_refused_before_training(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request) -> None:
+def test_rounds_without_a_dataset_to_mine_in_are_refused_before_training(
+    tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request
+) -> None:
     request = request_for(tiny, QUICK.model_copy(update={"mining_rounds": 2}))
     with pytest.raises(UsageError, match="mining_rounds"):
         train(pairs, dev, request)

@@ -75,7 +75,7 @@ def guide_of(model: SentenceTransformer) -> Guide:
 
 
 def test_every_loss_needs_one_kind_of_data() -> None:
-    assert PAIRED | GRADED | TAUGHT == set(ALL)
+    assert set(ALL) == PAIRED | GRADED | TAUGHT
     assert len(PAIRED) + len(GRADED) + len(TAUGHT) == len(ALL)
 
 
@@ -240,9 +240,7 @@ def test_the_guide_knows_a_text_by_its_words_and_not_by_its_padding(model: Sente
 @pytest.mark.parametrize("weights", [(), (1.0, 0.5)])
 def test_matryoshka_is_the_librarys(weights: tuple[float, ...], model: SentenceTransformer) -> None:
     features, labels = data_for("ranking", model)
-    theirs = losses.MatryoshkaLoss(
-        model, losses.MultipleNegativesRankingLoss(model), [16, 4], list(weights) or None
-    )
+    theirs = losses.MatryoshkaLoss(model, losses.MultipleNegativesRankingLoss(model), [16, 4], list(weights) or None)
     with column_merging_disabled():
         expected = value(theirs, features)
     del theirs

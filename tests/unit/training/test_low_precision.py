@@ -29,7 +29,9 @@ def plain(tiny: Path) -> SentenceTransformer:
 
 def with_dense(tiny: Path) -> SentenceTransformer:
     torch.manual_seed(0)
-    return SentenceTransformer(modules=[*plain(tiny).children(), Dense(16, 8, activation_function=torch.nn.Identity())], device="cpu").eval()
+    return SentenceTransformer(
+        modules=[*plain(tiny).children(), Dense(16, 8, activation_function=torch.nn.Identity())], device="cpu"
+    ).eval()
 
 
 def with_router(tiny: Path) -> SentenceTransformer:
@@ -124,7 +126,9 @@ def plain_with_weights_of(model: SentenceTransformer, tiny: Path) -> SentenceTra
 
 @pytest.mark.parametrize("low_precision", [False, True])
 @pytest.mark.parametrize("build", PIPELINES)
-def test_recomputed_gradients_are_those_that_were_kept(build: Callable[[Path], SentenceTransformer], tiny: Path, low_precision: bool) -> None:
+def test_recomputed_gradients_are_those_that_were_kept(
+    build: Callable[[Path], SentenceTransformer], tiny: Path, low_precision: bool
+) -> None:
     model = build(tiny)
     kept = gradient(model, low_precision=low_precision)
     again = gradient(model, low_precision=low_precision, recompute=True)

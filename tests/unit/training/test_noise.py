@@ -15,7 +15,14 @@ from vecmigrate.training import TrainingRequest, train
 
 Request = Callable[..., TrainingRequest]
 SETTINGS = QUICK.model_copy(
-    update={"rungs": ("adapter", "full"), "epochs": 2, "batch_size": 8, "learning_rate": 2e-4, "evaluations_per_epoch": 1, "interpolate": True}
+    update={
+        "rungs": ("adapter", "full"),
+        "epochs": 2,
+        "batch_size": 8,
+        "learning_rate": 2e-4,
+        "evaluations_per_epoch": 1,
+        "interpolate": True,
+    }
 )
 
 

@@ -139,9 +139,7 @@ def test_fresh_adapters_worked_in_are_the_base_bit_for_bit(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_scores_told_are_those_of_the_saved_model(
-    precision: str, tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request
-) -> None:
+def test_the_scores_told_are_those_of_the_saved_model(precision: str, tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request) -> None:
     """Of weights that were blended and measured, in bfloat16 through a copy, after the adapters were worked in."""
     pytest.importorskip("peft")
     from vecmigrate.training.devsearch import dev_search

@@ -22,7 +22,9 @@ Pairs = list[TrainingPair]
 
 def climb(base: ModelEntry, root: Path, pairs: Pairs, dev: DevSet, **changes: Any) -> TrainingResult:
     settings = QUICK.model_copy(update={"rungs": ("adapter", "query", "full"), **changes})
-    request = TrainingRequest(base=base, catalog=ModelCatalog(root / "models"), folder=root / "training", training=settings, encoding=ONE_THREAD)
+    request = TrainingRequest(
+        base=base, catalog=ModelCatalog(root / "models"), folder=root / "training", training=settings, encoding=ONE_THREAD
+    )
     return train(pairs, dev, request)
 
 
@@ -57,7 +59,9 @@ def test_the_chunks_vectors_are_the_bases_bit_for_bit(climbed: dict[str, ModelEn
 def test_the_record_says_whose_vectors_it_searches(climbed: dict[str, ModelEntry], base: ModelEntry, rung: str, shares: bool) -> None:
     assert climbed[rung].model.documents == (base.model.fingerprint if shares else "")
     said = climbed[rung].lineage["needs"]
-    assert said == ("nothing to re-embed: it searches the vectors that are there" if shares else "re-embeds every chunk beside the live index")
+    assert said == (
+        "nothing to re-embed: it searches the vectors that are there" if shares else "re-embeds every chunk beside the live index"
+    )
 
 
 @pytest.mark.parametrize("rung", ["adapter", "query", "full"])

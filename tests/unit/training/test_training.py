@@ -240,9 +240,10 @@ def test_a_training_killed_before_it_was_registered_is_not_trained_again(
     def killed(*_: Any) -> None:
         raise Stopped
 
-    with monkeypatch.context() as patched, pytest.raises(Stopped):
+    with monkeypatch.context() as patched:
         patched.setattr("vecmigrate.training.run.register", killed)
-        train(pairs, dev, request_for(tiny))
+        with pytest.raises(Stopped):
+            train(pairs, dev, request_for(tiny))
     steps: list[int] = []
     result = train(pairs, dev, request_for(tiny), progress=lambda step, *_: steps.append(step))
     assert (steps, result.resumed_at) == ([], 6)

@@ -47,8 +47,17 @@ def test_the_walk_begins_with_what_is_given(given: dict[str, Any], expected: Tri
         ([found(5e-4, 0.5)], Trial(2.5e-4, 2)),
     ],
     ids=[
-        "higher first", "then lower", "uphill", "no rate above the largest", "a peak", "downhill", "still rising", "longer was worse",
-        "from below", "no rate below the smallest", "from the largest",
+        "higher first",
+        "then lower",
+        "uphill",
+        "no rate above the largest",
+        "a peak",
+        "downhill",
+        "still rising",
+        "longer was worse",
+        "from below",
+        "no rate below the smallest",
+        "from the largest",
     ],
 )
 def test_the_next_trial_follows_from_what_was_found(outcomes: list[Outcome], expected: Trial | None) -> None:
@@ -108,7 +117,15 @@ def test_the_same_outcomes_give_the_same_walk_in_whatever_order_they_are_told() 
 
 
 def test_names_of_trials_tell_them_apart() -> None:
-    trials = [Trial(1e-4, 2), Trial(2e-4, 2), Trial(1e-4, 4), Trial(1e-4, 2, "guided"), Trial(1e-4, 2, round=2), Trial(2.5e-5, 2), Trial(2e-5, 2)]
+    trials = [
+        Trial(1e-4, 2),
+        Trial(2e-4, 2),
+        Trial(1e-4, 4),
+        Trial(1e-4, 2, "guided"),
+        Trial(1e-4, 2, round=2),
+        Trial(2.5e-5, 2),
+        Trial(2e-5, 2),
+    ]
     assert trials[0].name == "ranking-1e-04-2x"
     assert trials[4].name == "ranking-1e-04-2x-mined2"
     assert all(a.name != b.name for a, b in pairwise(trials))

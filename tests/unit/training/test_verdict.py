@@ -198,7 +198,9 @@ def test_a_true_gain_is_found_among_forty() -> None:
 def popular_search(count: int = 40) -> DevSearch:
     """Half of the queries ask for chunk 0, the rest for one each: chunk 0 is popular."""
     grades: tuple[dict[int, float], ...] = tuple({0: 1.0} if n % 2 else {n: 1.0} for n in range(count))
-    return DevSearch(tuple(f"ask {n}" for n in range(count)), grades, tuple(f"text {n}" for n in range(count)), tuple(f"q{n}" for n in range(count)))
+    return DevSearch(
+        tuple(f"ask {n}" for n in range(count)), grades, tuple(f"text {n}" for n in range(count)), tuple(f"q{n}" for n in range(count))
+    )
 
 
 def ranking(*first: int, count: int = 40) -> NDArray[np.int64]:
@@ -232,9 +234,7 @@ def test_a_model_that_finds_each_querys_own_chunk_passes() -> None:
 
 def test_exchanged_judgments_are_always_anothers() -> None:
     """With a chunk of its own for each query and a perfect ranking, another's judgment finds nothing."""
-    search = DevSearch(
-        tuple("abcde"), tuple({n: 1.0} for n in range(5)), tuple("vwxyz"), tuple("abcde")
-    )
+    search = DevSearch(tuple("abcde"), tuple({n: 1.0} for n in range(5)), tuple("vwxyz"), tuple("abcde"))
     perfect = np.arange(5).reshape(5, 1)
     assert search.score(perfect).tolist() == [1.0] * 5
     assert exchanged(search, perfect).tolist() == [0.0] * 5

@@ -20,8 +20,16 @@ WORDINGS = ("error {} what to do", "the display says {}", "{} again, help")
 ASKED = ("got a {} this morning", "there is {} on it", "why {}")
 ONE_THREAD = EncodingSection(threads=1, device="cpu")
 QUICK = TrainingSection(
-    rungs=("full",), loss="ranking", epochs=1, batch_size=4, learning_rate=1e-3, evaluations_per_epoch=2, max_tokens=32,
-    probe="none", interpolate=False, precision="float32",
+    rungs=("full",),
+    loss="ranking",
+    epochs=1,
+    batch_size=4,
+    learning_rate=1e-3,
+    evaluations_per_epoch=2,
+    max_tokens=32,
+    probe="none",
+    interpolate=False,
+    precision="float32",
 )
 
 
