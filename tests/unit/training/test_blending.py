@@ -103,6 +103,7 @@ def write_probe(folder: Path, corpus: dict[str, str], asked: list[tuple[str, str
     return folder
 
 
+@pytest.mark.slow
 def test_weights_in_between_are_taken_where_the_tuned_ones_harm(
     minilm: Path, pairs: list[TrainingPair], dev: DevSet, request_for: Callable[..., TrainingRequest], tmp_path: Path
 ) -> None:
