@@ -7,15 +7,17 @@ form that benchmarks are shared in; or the small one that comes with vecmigrate,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from vecmigrate.dataset.pairs import DevSet
 from vecmigrate.errors import DataError, UsageError
 from vecmigrate.records import Judgment, Query
 from vecmigrate.training.devsearch import DevSearch, dev_search
+
+_Line = TypeVar("_Line")
 
 LARGEST_POOL = 2000
 LARGEST_QUERIES = 500
@@ -29,7 +31,12 @@ def open_probe(wanted: Path | str, *, root: Path, seed: int) -> DevSearch | None
     """
     if wanted == "none":
         return None
-    found = _general() if wanted == "general" else _folder(root / Path(wanted).expanduser())
+    if wanted == "general":
+        return dev_search(_general(), seed=seed, largest_pool=LARGEST_POOL)
+    folder = root / Path(wanted).expanduser()
+    found = _folder(folder)
+    if not any(judgment.grade > 0 for judgment in found.judgments):
+        raise DataError(f"the probe in {folder} has no query with a relevant chunk in it", hint=_SHAPE)
     return dev_search(found, seed=seed, largest_pool=LARGEST_POOL)
 
 
@@ -47,12 +54,9 @@ def _general() -> DevSet:
 def _folder(folder: Path) -> DevSet:
     if not folder.is_dir():
         raise UsageError(f"[training] probe: there is no folder {folder}", hint=_SHAPE)
-    try:
-        chunks = {str(row["id"]): _text(row) for row in _lines(folder / "corpus.jsonl")}
-        queries = {str(row["id"]): str(row["text"]) for row in _lines(folder / "queries.jsonl")}
-        judgments = [_judgment(line) for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:] if line.strip()]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"the probe in {folder} can't be read: {type(error).__name__}: {error}", hint=_SHAPE) from error
+    chunks = dict(_lines(folder / "corpus.jsonl", _chunk))
+    queries = dict(_lines(folder / "queries.jsonl", _query))
+    judgments = _lines(folder / "qrels.tsv", _judgment, header=1)
     asked = sorted({j.query_id for j in judgments if j.chunk_id in chunks and j.query_id in queries})[:LARGEST_QUERIES]
     kept = frozenset(asked)
     return DevSet(
@@ -60,12 +64,30 @@ def _folder(folder: Path) -> DevSet:
     )
 
 
-def _lines(path: Path) -> list[Mapping[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+def _lines(path: Path, parse: Callable[[str], _Line], *, header: int = 0) -> list[_Line]:
+    """What each line says. Raises `DataError` naming the file, and the line that can't be read."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: JSON may hold other line ends within its strings
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} can't be read: {error}", hint=_SHAPE) from error
+    made = []
+    for number, line in enumerate(lines[header:], header + 1):
+        if line.strip():
+            try:
+                made.append(parse(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}", hint=_SHAPE) from error
+    return made
 
 
-def _text(row: Mapping[str, Any]) -> str:
-    return f"{row.get('title') or ''}\n{row['text']}".strip()
+def _chunk(line: str) -> tuple[str, str]:
+    row = json.loads(line)
+    return str(row["id"]), f"{row.get('title') or ''}\n{row['text']}".strip()
+
+
+def _query(line: str) -> tuple[str, str]:
+    row = json.loads(line)
+    return str(row["id"]), str(row["text"])
 
 
 def _judgment(line: str) -> Judgment:

@@ -26,7 +26,7 @@ def limit(pipeline: SentenceTransformer, settings: TrainingSection) -> None:
     if settings.freeze_layers:
         _freeze(pipeline, settings.freeze_layers)
     if settings.lora_rank:
-        _add_adapters(pipeline, settings.lora_rank)
+        _add_adapters(pipeline, settings.lora_rank, settings.seed)
     if settings.compile:
         for inner in transformers_of(pipeline):
             inner.compile(dynamic=True)
@@ -50,7 +50,7 @@ def _layers(inner: torch.nn.Module) -> torch.nn.ModuleList | None:
     return max(lists, key=len, default=None)
 
 
-def _add_adapters(pipeline: SentenceTransformer, rank: int) -> None:
+def _add_adapters(pipeline: SentenceTransformer, rank: int, seed: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ModuleNotFoundError as error:
@@ -58,8 +58,10 @@ def _add_adapters(pipeline: SentenceTransformer, rank: int) -> None:
     config = LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, lora_dropout=LORA_DROPOUT, target_modules="all-linear", bias="none")
     for parameter in pipeline.parameters():
         parameter.requires_grad_(False)
-    for inner in transformers_of(pipeline):
-        inject_adapter_in_model(config, inner)
+    with torch.random.fork_rng(devices=[]):  # the adapters begin at random numbers
+        torch.manual_seed(seed)
+        for inner in transformers_of(pipeline):
+            inject_adapter_in_model(config, inner)
 
 
 def merged(pipeline: SentenceTransformer) -> SentenceTransformer:

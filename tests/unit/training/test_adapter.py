@@ -16,7 +16,7 @@ from vecmigrate.training.examples import Examples
 DIMENSION = 8
 THINGS = 32
 MANY = 1200
-ANGLE = 0.4
+ANGLE = 0.6
 Array = NDArray[np.float32]
 
 
@@ -76,8 +76,8 @@ def test_a_rotation_that_the_base_lacks_is_learned() -> None:
     assert made.matrix.dtype == np.float32
     assert base < 0.5
     assert made.dev.mean() > base + 0.3
-    back = rotation().T
-    assert np.abs(made.matrix / np.linalg.norm(made.matrix, axis=1, keepdims=True) - back).max() < 0.25
+    turned = made.matrix / np.linalg.norm(made.matrix, axis=1, keepdims=True)
+    assert np.abs(turned - rotation().T).max() < 0.75 * np.abs(np.eye(DIMENSION) - rotation().T).max()
     asked, pool = known.encode_queries(search.queries), known.encode_documents(search.pool)
     assert made.dev.tolist() == search.score(search.rank_vectors(asked @ made.matrix.T, pool)).tolist()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
 from training_shop import CODES, QUICK
 
 from vecmigrate.dataset.pairs import DevSet, TrainingPair
@@ -102,15 +103,29 @@ def write_probe(folder: Path, corpus: dict[str, str], asked: list[tuple[str, str
     return folder
 
 
+@pytest.mark.slow
 def test_weights_in_between_are_taken_where_the_tuned_ones_harm(
     minilm: Path, pairs: list[TrainingPair], dev: DevSet, request_for: Callable[..., TrainingRequest], tmp_path: Path
 ) -> None:
-    """The probe asks for a code's line in the register, which the tuning puts behind the code's remedy."""
-    register = {f"line-{code}": f"the register of codes has {code} in it" for code in CODES}
-    asked = [(f"where is {code} in the register of codes", f"line-{code}") for code in CODES]
-    probe = write_probe(tmp_path / "probe", {**CODES, **register}, asked)
+    """The probe takes what the base finds first for what is right, so that whatever the tuning changes harms."""
+    texts = [f"{code} is on the display, help" for code in CODES]
+    first = SentenceTransformer(str(minilm), device="cpu")
+    nearest = (first.encode(texts, normalize_embeddings=True) @ first.encode(list(CODES.values()), normalize_embeddings=True).T).argmax(
+        axis=1
+    )
+    asked = [(text, list(CODES)[place]) for text, place in zip(texts, nearest, strict=True)]
+    assert sum(code != chunk for code, (_, chunk) in zip(CODES, asked, strict=True)) >= 4
+    probe = write_probe(tmp_path / "probe", CODES, asked)
     settings = QUICK.model_copy(
-        update={"probe": probe, "interpolate": True, "epochs": 4, "batch_size": 8, "learning_rate": 4e-4, "evaluations_per_epoch": 1}
+        update={
+            "probe": probe,
+            "probe_margin": 0.49,
+            "interpolate": True,
+            "epochs": 4,
+            "batch_size": 8,
+            "learning_rate": 2e-4,
+            "evaluations_per_epoch": 1,
+        }
     )
     result = train(pairs, dev, request_for(minilm, settings))
     told = result.entry.lineage
@@ -120,12 +135,11 @@ def test_weights_in_between_are_taken_where_the_tuned_ones_harm(
     assert end["probe"] < floor
     assert told["probe"]["queries"] == 8
     assert others
-    assert result.verdict == "interpolated"
+    harmless = [one for one in others if one["probe"] >= floor]
     assert 0 < told["choice"]["share"] < 1
     assert told["probe"]["tuned"] >= floor
-    assert told["scores"]["tuned"] > told["scores"]["base"]
-    best_harmless = max(one["dev"] for one in told["choice"]["blends"] if one["probe"] >= floor)
-    assert told["scores"]["tuned"] == pytest.approx(best_harmless)
+    assert told["scores"]["tuned"] == pytest.approx(max(one["dev"] for one in harmless))
+    assert result.verdict == "interpolated"
 
 
 def test_a_model_that_ruins_the_probe_is_kept_from_use_and_the_harm_named(

@@ -80,6 +80,7 @@ def test_the_adapters_score_is_that_of_the_saved_model(climbed: dict[str, ModelE
     assert served == pytest.approx(entry.lineage["scores"]["tuned"], abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_models(base: ModelEntry, pairs: Pairs, dev: DevSet, tmp_path: Path) -> None:
     made = [
         [entry.model.fingerprint for entry in climb(base, tmp_path / place, pairs, dev, rungs=("adapter", "query")).entries]
