@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
     log = LogSection(path=folder / "search_log.jsonl")
     judged = judge(resolve(read_events(log, root=folder), store, log))
     data = build_dataset(store, control, encoder, judged, DatasetSection(), folder / "datasets")
-    short = TrainingSection(epochs=1, evaluations_per_epoch=1)
+    short = TrainingSection(rungs=("full",), loss="ranking", learning_rate=1e-4, epochs=1, evaluations_per_epoch=1)
     request = TrainingRequest(stock, catalog, folder / "training", short, lineage={"dataset": data.hash})
     tuned = train(data.training_pairs(), data.dev_set(), request).entry
     candidate = build(store, store.create_version(tuned.model), encoders.encoder_of(tuned.model), actor="me").version

@@ -15,9 +15,10 @@ def test_from_an_existing_store_to_a_served_version_and_back(team):
     dataset = team.type("dataset", "build")
     assert team.type("dataset", "build")["hash"] == dataset["hash"]
 
-    trained = team.type("train", "--epochs", "1")
-    assert trained["verdict"] in ("tuned", "keep base")
-    assert len(team.type("models", "list")["models"]) == 2
+    trained = team.type("train", "--epochs", "1", "--learning-rate", "1e-4", "--budget", "1s")
+    assert trained["verdict"] in ("tuned", "interpolated", "keep base")
+    assert [rung["rung"] for rung in trained["rungs"]] == ["adapter", "full"]
+    assert len(team.type("models", "list")["models"]) == 3
 
     built = team.type("shadow", "build")
     assert (built["version"], built["state"], built["loaded"]) == ("v1", "ready", found["rows"])

@@ -70,7 +70,7 @@ def train(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingRequest, 
     made = () if request.fresh else _made_before(request, run_id)
     if made:
         run.clear()
-        return TrainingResult(_primary(made, request), made_before=True, entries=made)
+        return TrainingResult(made[_primary([_said(entry) for entry in made], request)], made_before=True, entries=made)
     name = _name(request, run_id)
     examples = examples_of((*pairs, *replayed(request, len(pairs))), seed=request.training.seed)
     search = dev_search(dev, seed=request.training.seed)
@@ -82,20 +82,29 @@ def train(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingRequest, 
         climbed = [one for rung in RUNGS if rung in request.training.rungs and (one := _climb(rung, ground, request)) is not None]
         if not is_main_process():
             raise OnlyHelped
-        registered = tuple(register(one, ground, request, run_id, name) for one in climbed)
+        primary = _primary([(one.finding.verdict, one.finding.gain) for one in climbed], request)
+        order = [place for place in range(len(climbed)) if place != primary] + [primary]  # the one to go on with is the newest
+        registered = {place: register(climbed[place], ground, request, run_id, name) for place in order}
         run.clear()
     resumed = [one.resumed_at for one in climbed if one.resumed_at is not None]
-    return TrainingResult(_primary(registered, request), resumed[-1] if resumed else None, entries=registered)
+    entries = tuple(registered[place] for place in sorted(registered))
+    return TrainingResult(registered[primary], resumed[-1] if resumed else None, entries=entries)
 
 
-def _primary(entries: Sequence[ModelEntry], request: TrainingRequest) -> ModelEntry:
-    """The cheapest model that reaches the goal; without a goal the one that finds most among those that pass; else the last."""
-    passing = [entry for entry in entries if entry.verdict != Verdict.KEEP_BASE]
+def _primary(said: Sequence[tuple[Verdict, float]], request: TrainingRequest) -> int:
+    """Which rung's model to go on with, by verdicts and gains: the cheapest that reaches the goal; without a goal the one that gains most
+    among those that pass; else the last.
+    """
+    passing = [place for place, (verdict, _) in enumerate(said) if verdict is not Verdict.KEEP_BASE]
     goal = request.training.goal
-    reaching = [entry for entry in passing if goal is not None and entry.lineage["scores"]["difference"] >= goal]
+    reaching = [place for place in passing if goal is not None and said[place][1] >= goal]
     if reaching:
         return reaching[0]
-    return max(passing, key=lambda entry: float(entry.lineage["scores"]["difference"])) if passing else entries[-1]
+    return max(passing, key=lambda place: said[place][1]) if passing else len(said) - 1
+
+
+def _said(entry: ModelEntry) -> tuple[Verdict, float]:
+    return Verdict(entry.verdict or Verdict.KEEP_BASE), float(entry.lineage["scores"]["difference"])
 
 
 def identify(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingRequest) -> str:
