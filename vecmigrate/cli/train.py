@@ -43,7 +43,10 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # the stubs differ 
     "--goal", type=click.FloatRange(min=0, min_open=True), help="The gain that is enough: the cheapest rung that reaches it wins."
 )
 @click.option(
-    "--budget", "budget_minutes", type=_Duration(), help="How long to search for better settings, such as 20m [default: to the end]."
+    "--budget",
+    "budget_minutes",
+    type=_Duration(),
+    help="How long to search for better settings, such as 20m [default: by the number of pairs].",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the pairs [default: searched].")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="The highest rate [default: searched].")

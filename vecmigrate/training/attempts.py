@@ -20,7 +20,7 @@ from vecmigrate.errors import ModelError
 from vecmigrate.training.checkpoints import History, RunFolder, read_history, write_json
 from vecmigrate.training.examples import Examples
 from vecmigrate.training.fit import Fitting, fit, is_main_process
-from vecmigrate.training.trials import Outcome, Trial, first_trial, next_trial
+from vecmigrate.training.trials import Outcome, Trial, first_trial, next_trial, within_work
 
 OUTCOME = "outcome.json"
 SMALLEST_BATCH = 2
@@ -57,7 +57,8 @@ class Attempts:
     def make(self, loss: LossName) -> tuple[tuple[Attempt, ...], int | None]:
         """All attempts, in their order, and the step that an earlier, stopped call had reached.
 
-        The first is always made to its end; a further one only while it fits into the budget, taking as long per pass as those before.
+        The first is always made to its end; a further one only while it fits into the budget, taking as long per pass as those before, or
+        without a budget into `MOST_WORK`.
         """
         settings = self.template.settings
         made: list[Attempt] = []
@@ -74,7 +75,7 @@ class Attempts:
 
     def _affordable(self, trial: Trial, made: Sequence[Attempt]) -> bool:
         if self.template.settings.budget_minutes is None:
-            return True
+            return within_work([one.trial for one in made], trial, len(self.template.examples.rows))
         spent = sum(one.history.seconds for one in made)
         per_pass = max(one.history.seconds / one.trial.epochs for one in made)
         return spent + per_pass * trial.epochs <= self.template.settings.budget_minutes * 60

@@ -38,6 +38,7 @@ from vecmigrate.training.request import Progress
 from vecmigrate.training.trials import Trial
 
 WEIGHTS = "trained.safetensors"
+CURVES = "TENSORBOARD_LOGGING_DIR"
 LOGGED = 100
 """Points of a curve that is sent to `report_to`."""
 
@@ -99,7 +100,7 @@ def fit(fitting: Fitting) -> tuple[History, int | None]:
         resumed_at = found[1].last_step if found else None
         if watch.finished:  # and killed before it was registered
             return history, resumed_at
-        with quiet_libraries(), _one_thread_here():
+        with quiet_libraries(), _one_thread_here(), _curves_kept(fitting):
             trainer = _trainer(fitting, loss, watch)
             watch.log = trainer.log if fitting.settings.report_to else None
             trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
@@ -108,8 +109,6 @@ def fit(fitting: Fitting) -> tuple[History, int | None]:
 
 
 def _trainer(fitting: Fitting, loss: GroupedLoss, watch: DevWatch) -> _Trainer:
-    if fitting.settings.report_to and fitting.logs is not None:  # the only way to tell the callback, and the run's own folder is cleared
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(fitting.logs / fitting.trial.name)
     trainer = _Trainer(
         model=fitting.pipeline,
         args=_arguments(fitting),
@@ -350,6 +349,19 @@ def _one_thread_here() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _curves_kept(fitting: Fitting) -> Iterator[None]:
+    """Let TensorBoard's files outlive the run's folder, unless the user says where they go. The callback reads nothing but this."""
+    if not fitting.settings.report_to or fitting.logs is None or CURVES in os.environ:
+        yield
+        return
+    os.environ[CURVES] = str(fitting.logs / fitting.trial.name)
+    try:
+        yield
+    finally:
+        del os.environ[CURVES]
 
 
 @contextmanager

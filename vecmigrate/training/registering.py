@@ -66,16 +66,17 @@ def lineage_of(climbed: Climbed, ground: Ground, request: TrainingRequest) -> di
         "slices": _slices(climbed, ground),
         "reasons": list(climbed.finding.reasons),
         "choice": dict(climbed.told),
-        "needs": needs(climbed.rung, request.chunks),
+        "needs": needs(climbed.rung, request),
         "seconds": climbed.seconds,
         "libraries": {name: version(name) for name in _LIBRARIES},
     }
 
 
-def needs(rung: RungName, chunks: int) -> str:
+def needs(rung: RungName, request: TrainingRequest) -> str:
     """What a cutover to the rung's model asks for."""
     if rung != "full":
-        return "nothing to re-embed: it searches the vectors that are there"
+        return f"re-embeds nothing where {request.base.model.name} serves: it searches that model's vectors"
+    chunks = request.chunks
     return f"re-embeds {chunks:,} chunks beside the live index" if chunks else "re-embeds every chunk beside the live index"
 
 

@@ -61,8 +61,7 @@ def train(pairs: Sequence[TrainingPair], dev: DevSet, request: TrainingRequest, 
 
     Killed or interrupted, the same call resumes; finished, it returns what it has made. Raises `DataError` for pairs or dev queries that
     can't be used, `ModelError` for a base that can't, `PreflightRefused` for too little disk, `UsageError` for a name that is taken or
-    settings that contradict each other. Of several processes that train together only the first
-    returns; the others raise `OnlyHelped` when their work is done.
+    settings that contradict each other. Of several processes that train together only the first returns; the others raise `OnlyHelped` when their work is done.
     """
     check(request)
     run_id = identify(pairs, dev, request)

@@ -15,6 +15,9 @@ RATES = (1e-4, 2e-4, 5e-5)
 EPOCHS = 2
 MOST_EPOCHS = 6
 MOST_ATTEMPTS = 8
+MOST_WORK = 40_000
+"""Pairs times passes that a search without a budget may come to in all: half an hour on two cores with bfloat16. Counted in work, not in
+time, so that the same data makes the same attempts."""
 NEXT = 2.0
 """How far the next rate is from the best of those tried at an end."""
 LARGEST_RATE, SMALLEST_RATE = 5e-4, 1e-5
@@ -59,6 +62,11 @@ def next_trial(outcomes: Sequence[Outcome], settings: TrainingSection, other_los
     wishes = [*_rates(best.trial, settings), *_passes(best, settings), *_losses(best.trial, settings, other_losses)]
     wishes += _rounds(best.trial, settings)
     return next((trial for trial in wishes if trial not in tried), None)
+
+
+def within_work(made: Sequence[Trial], trial: Trial, pairs: int) -> bool:
+    """Whether one more attempt stays within `MOST_WORK`."""
+    return pairs * sum(one.epochs for one in (*made, trial)) <= MOST_WORK
 
 
 def _rates(best: Trial, settings: TrainingSection) -> list[Trial]:

@@ -46,7 +46,7 @@ LINEAGE: dict[str, Any] = {
         "mean_of": 2,
         "share": 0.8,
     },
-    "needs": "nothing to re-embed: it searches the vectors that are there",
+    "needs": "re-embeds nothing where stock serves: it searches that model's vectors",
     "libraries": {"torch": "2.9.0"},
 }
 TUNED = ModelEntry(
@@ -124,7 +124,7 @@ def test_a_trained_models_page_reads_as_its_card(workspace: Workspace) -> None:
         "attempt ranking, rate 0.0001, 2 epochs: dev 0.520 at step 24 of 48, 31 s",
         "weights the mean of 2 attempts",
         "weights 80% of the way from the base to the tuned ones",
-        "a cutover nothing to re-embed: it searches the vectors that are there",
+        "a cutover re-embeds nothing where stock serves: it searches that model's vectors",
         "dev nDCG@10 (120 queries) 0.410 0.520 +0.100 [+0.060, +0.140]",
         "without what popularity finds +0.080 [+0.030, +0.120]",
         "general probe (60 queries) 0.900 0.895 -0.005",

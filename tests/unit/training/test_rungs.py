@@ -58,10 +58,8 @@ def test_the_chunks_vectors_are_the_bases_bit_for_bit(climbed: dict[str, ModelEn
 @pytest.mark.parametrize(("rung", "shares"), [("adapter", True), ("query", True), ("full", False)])
 def test_the_record_says_whose_vectors_it_searches(climbed: dict[str, ModelEntry], base: ModelEntry, rung: str, shares: bool) -> None:
     assert climbed[rung].model.documents == (base.model.fingerprint if shares else "")
-    said = climbed[rung].lineage["needs"]
-    assert said == (
-        "nothing to re-embed: it searches the vectors that are there" if shares else "re-embeds every chunk beside the live index"
-    )
+    nothing = f"re-embeds nothing where {base.model.name} serves: it searches that model's vectors"
+    assert climbed[rung].lineage["needs"] == (nothing if shares else "re-embeds every chunk beside the live index")
 
 
 @pytest.mark.parametrize("rung", ["adapter", "query", "full"])

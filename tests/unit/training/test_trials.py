@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from vecmigrate.config import LossName, TrainingSection
-from vecmigrate.training.trials import LARGEST_RATE, MOST_ATTEMPTS, MOST_EPOCHS, SMALLEST_RATE, Outcome, Trial, first_trial, next_trial
+from vecmigrate.training.trials import (
+    LARGEST_RATE,
+    MOST_ATTEMPTS,
+    MOST_EPOCHS,
+    SMALLEST_RATE,
+    Outcome,
+    Trial,
+    first_trial,
+    next_trial,
+    within_work,
+)
 
 FREE = TrainingSection()
 
@@ -104,6 +114,12 @@ def test_the_walk_ends_and_never_tries_one_thing_twice(score: Callable[[int], fl
     tried = [outcome.trial for outcome in outcomes]
     assert len(set(tried)) == len(tried) >= 2
     assert all(SMALLEST_RATE <= trial.learning_rate <= LARGEST_RATE and trial.epochs <= MOST_EPOCHS for trial in tried)
+
+
+@pytest.mark.parametrize(("pairs", "fits"), [(500, True), (6_666, True), (6_667, False), (1_000_000, False)])
+def test_without_a_budget_work_is_bounded_and_not_time(pairs: int, fits: bool) -> None:
+    made = [Trial(1e-4, 2), Trial(2e-4, 2)]
+    assert within_work(made, Trial(5e-5, 2), pairs) is fits
 
 
 def test_what_is_given_is_not_searched() -> None:
