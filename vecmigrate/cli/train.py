@@ -87,7 +87,7 @@ def train_command(
         name=name,
         lineage={"dataset": dataset.hash, "collection": dataset.collection},
         fresh=fresh,
-        graded=dataset.graded_pairs(),
+        graded=dataset.graded_pairs() if settings.loss in ("cosent", "cosine") else (),
         remine=_remine(session, dataset),
         root=session.config.root,
         chunks=dataset.counts["chunks"],
