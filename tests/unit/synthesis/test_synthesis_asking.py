@@ -365,6 +365,7 @@ def test_a_killed_run_goes_on_without_asking_again(server, generate, tmp_path, h
         while (not path.exists() or path.read_bytes().count(b"\n") < 6) and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(how)
+        time.sleep(0.5)  # let it be taken in before the held answers could finish the work
         hold.set()
         process.wait(20)
     assert process.returncode != 0

@@ -89,6 +89,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_attempts_that_were_done_are_not_made_again_after_a_kill(
     tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request, tmp_path: Path, whole: TrainingResult
 ) -> None:

@@ -174,6 +174,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_a_killed_training_of_adapters_goes_on_and_ends_as_if_it_had_not_been(
     tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request, tmp_path: Path, whole: TrainingResult
 ) -> None:
