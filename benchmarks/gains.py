@@ -109,7 +109,7 @@ def plain(pairs: Sequence[TrainingPair], passes: int, seed: int, folder: Path) -
     columns = {
         "anchor": [p.query for p in pairs],
         "positive": [p.positive for p in pairs],
-        "negative": [_negative(p, pairs) for p in pairs],
+        "negative": [_negative(n, pairs) for n in range(len(pairs))],
     }
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
@@ -133,8 +133,10 @@ def plain(pairs: Sequence[TrainingPair], passes: int, seed: int, folder: Path) -
     return folder / "model"
 
 
-def _negative(pair: TrainingPair, pairs: Sequence[TrainingPair]) -> str:
-    return pair.negatives[0] if pair.negatives else next(p.positive for p in pairs if p.chunk_id != pair.chunk_id)
+def _negative(place: int, pairs: Sequence[TrainingPair]) -> str:
+    """The pair's own, else the answer of the next pair that has another: one text for all would leave most pairs out of every batch."""
+    pair = pairs[place]
+    return pair.negatives[0] if pair.negatives else next(p.positive for p in (*pairs[place:], *pairs) if p.chunk_id != pair.chunk_id)
 
 
 def gain(differences: NDArray[np.float64]) -> str:

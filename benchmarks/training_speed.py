@@ -58,7 +58,7 @@ def plain(pairs: list[TrainingPair], max_tokens: int, folder: Path) -> tuple[flo
     columns = {
         "anchor": [p.query for p in pairs],
         "positive": [p.positive for p in pairs],
-        "negative": [(p.negatives or (pairs[0].positive,))[0] for p in pairs],
+        "negative": [(p.negatives or (pairs[n - 1].positive,))[0] for n, p in enumerate(pairs)],
     }
     clock = Clock()
     arguments = SentenceTransformerTrainingArguments(
