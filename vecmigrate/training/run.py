@@ -17,6 +17,7 @@ from vecmigrate.config import RungName
 from vecmigrate.dataset.cross_encoder import load_cross_encoder
 from vecmigrate.dataset.pairs import DevSet, TrainingPair
 from vecmigrate.encoding.catalog import ModelEntry, check_name
+from vecmigrate.encoding.encoder import Encoder
 from vecmigrate.encoding.fingerprint import Traits, fingerprint_directory, module_folders, weight_files
 from vecmigrate.encoding.loading import find_model
 from vecmigrate.encoding.sentence_transformer import SentenceTransformerEncoder, load_encoder
@@ -42,7 +43,7 @@ from vecmigrate.training.reach import limit
 from vecmigrate.training.registering import register, rung_name
 from vecmigrate.training.replay import replayed
 from vecmigrate.training.request import OnlyHelped, Progress, TrainingRequest, TrainingResult, Verdict
-from vecmigrate.training.rungs import Climbed, Ground, climb, climb_adapter
+from vecmigrate.training.rungs import Climbed, Ground, QuerySide, climb, climb_adapter
 from vecmigrate.training.trials import MOST_ATTEMPTS, Trial, first_trial
 from vecmigrate.versions import fingerprint_of
 
@@ -205,7 +206,10 @@ class _Data:
         if trial.round > 1 and best is not None and self.request.remine is not None:
             settings = self.request.encoding.model_copy(update={"precision": "float32"})
             seed = self.request.training.seed + trial.round
-            examples = examples_of(self.request.remine(load_encoder(str(best), settings), seed=seed), seed=seed)
+            found: Encoder = load_encoder(str(best), settings)
+            if self.fitting.frozen is not None:
+                found = QuerySide(found, self.fitting.encoder)
+            examples = examples_of(self.request.remine(found, seed=seed), seed=seed)
         match trial.loss:
             case "cosent" | "cosine":
                 return graded_examples(self.request.graded)

@@ -241,6 +241,27 @@ class _Tuned:
         return save(pipeline, folder)
 
 
+class QuerySide:
+    """A tuned query encoder with the base's chunks: what its space really holds, when hard negatives are mined in it."""
+
+    def __init__(self, tuned: Encoder, base: Encoder) -> None:
+        self.model = tuned.model
+        self._tuned = tuned
+        self._base = base
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """See `Encoder.encode_queries`."""
+        return self._tuned.encode_queries(texts)
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """See `Encoder.encode_documents`."""
+        return self._base.encode_documents(texts)
+
+    def count_truncated(self, texts: Sequence[str]) -> int:
+        """See `Encoder.count_truncated`."""
+        return self._base.count_truncated(texts)
+
+
 class _Known:
     """A search whose vectors by the base are made once: what a matrix on the query side does to it is then a matrix product."""
 

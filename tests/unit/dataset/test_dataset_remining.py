@@ -149,7 +149,8 @@ def test_judgments_on_dev_and_test_queries_change_nothing(build, texts):
 def test_dev_and_test_files_are_not_read(build, texts):
     dataset = build(texts)
     (dataset.folder / "pool.parquet").write_bytes(b"junk")
-    remine(dataset, TUNED, DatasetSection(remine_chunks=60), seed=0)
+    pairs, _ = remine(dataset, TUNED, DatasetSection(remine_chunks=60), seed=0)
+    assert len(pairs) == 42
 
 
 # What the dataset carries.

@@ -200,6 +200,23 @@ def test_each_round_is_mined_by_the_best_model_so_far(tiny: Path, pairs: Pairs, 
     assert np.array_equal(mined[0][0], load_encoder(alone.entry.path, ONE_THREAD).encode_queries(["error zx-1"]))
 
 
+def test_a_query_side_is_mined_among_the_bases_chunks(tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request) -> None:
+    """Where the chunks' vectors stay, what misleads the query side is found among those, not among vectors that nobody will search."""
+    seen: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+
+    def remine(encoder: Encoder, *, seed: int) -> Sequence[TrainingPair]:
+        seen.append((encoder.encode_queries(["error zx-1"]), encoder.encode_documents(["error zx-1"])))
+        return pairs
+
+    request = request_for(tiny, QUICK.model_copy(update={"mining_rounds": 2, "rungs": ("query",)}), remine=remine)
+    train(pairs, dev, request)
+    from vecmigrate.encoding import load_encoder
+
+    base = load_encoder(request.base.path, ONE_THREAD)
+    assert np.array_equal(seen[0][1], base.encode_documents(["error zx-1"]))
+    assert not np.array_equal(seen[0][0], base.encode_queries(["error zx-1"]))
+
+
 def test_rounds_without_a_dataset_to_mine_in_are_refused_before_training(
     tiny: Path, pairs: Pairs, dev: DevSet, request_for: Request
 ) -> None:
